@@ -1,0 +1,280 @@
+package speculative
+
+import (
+	"math"
+	"slices"
+)
+
+// Sampler makes the choices of one sequence. Its state is a function of the token log alone, so
+// it can be rebuilt for a branch, after a restart, or on another replica. It is not safe for
+// concurrent use.
+type Sampler struct {
+	p         Params
+	promptLen int
+	log       []Token
+	seen      map[Token]*seen // only when penalties are on
+	cand      []candidate
+}
+
+type seen struct{ total, generated int }
+
+type candidate struct {
+	t Token
+	l float64
+}
+
+// NewSampler returns a sampler with an empty log whose first promptLen tokens will be the prompt.
+func NewSampler(p Params, promptLen int) *Sampler {
+	s := &Sampler{p: p, promptLen: promptLen}
+	if p.penalised() {
+		s.seen = map[Token]*seen{}
+	}
+	return s
+}
+
+// Log returns the tokens pushed so far; valid until the next Push or Truncate.
+func (s *Sampler) Log() []Token { return s.log }
+
+// Len is the length of the log: the position that Choose chooses for.
+func (s *Sampler) Len() int { return len(s.log) }
+
+// Params returns the parameters that the sampler was made with.
+func (s *Sampler) Params() Params { return s.p }
+
+// Push appends a token to the log.
+func (s *Sampler) Push(t Token) {
+	if s.seen != nil {
+		c := s.seen[t]
+		if c == nil {
+			c = &seen{}
+			s.seen[t] = c
+		}
+		c.total++
+		if len(s.log) >= s.promptLen {
+			c.generated++
+		}
+	}
+	s.log = append(s.log, t)
+}
+
+// Truncate cuts the log to n tokens.
+func (s *Sampler) Truncate(n int) {
+	if n < 0 || n >= len(s.log) {
+		return
+	}
+	if s.seen != nil {
+		for i := len(s.log) - 1; i >= n; i-- {
+			c := s.seen[s.log[i]]
+			c.total--
+			if i >= s.promptLen {
+				c.generated--
+			}
+			if c.total == 0 {
+				delete(s.seen, s.log[i])
+			}
+		}
+	}
+	s.log = s.log[:n]
+}
+
+// Choose v1 picks the token at position Len() from the model's logits (one per vocabulary row),
+// which it may overwrite. Order: penalties, bias, temperature, top-k, top-p, min-p; then the
+// argmax of logit + noise over what survives, in float64, ties to the lower id. At temperature 0
+// it is the argmax without noise. NaN counts as minus infinity.
+func (s *Sampler) Choose(logits []float32) Choice {
+	s.penalise(logits)
+	for t, b := range s.p.LogitBias {
+		if int(t) < len(logits) {
+			logits[t] += b
+		}
+	}
+	if s.p.Temperature == 0 {
+		return greedy(logits)
+	}
+	inv := 1 / float64(s.p.Temperature)
+	key := newNoiseKey(s.p.Seed, s.p.Choice, len(s.log))
+	if s.p.TopK == 0 && (s.p.TopP == 0 || s.p.TopP == 1) && s.p.MinP == 0 {
+		return perturbAll(logits, inv, key)
+	}
+	return perturb(s.filter(logits, inv), key)
+}
+
+func (s *Sampler) penalise(logits []float32) {
+	r := s.p.RepetitionPenalty
+	for t, c := range s.seen {
+		if int(t) >= len(logits) || t < 0 {
+			continue
+		}
+		l := logits[t]
+		if r != 0 && r != 1 {
+			if l > 0 {
+				l /= r
+			} else {
+				l *= r
+			}
+		}
+		if c.generated > 0 {
+			l -= s.p.PresencePenalty + s.p.FrequencyPenalty*float32(c.generated)
+		}
+		logits[t] = l
+	}
+}
+
+// best keeps the two highest scores seen, ties to the lower id.
+type best struct {
+	t, u   Token
+	ts, us float64
+}
+
+func newBest() best {
+	return best{t: -1, u: -1, ts: math.Inf(-1), us: math.Inf(-1)}
+}
+
+func (b *best) add(t Token, s float64) {
+	switch {
+	case s > b.ts || (s == b.ts && (b.t < 0 || t < b.t)):
+		b.u, b.us = b.t, b.ts
+		b.t, b.ts = t, s
+	case s > b.us || (s == b.us && (b.u < 0 || t < b.u)):
+		b.u, b.us = t, s
+	}
+}
+
+func (b *best) choice() Choice {
+	if b.t < 0 { // every logit NaN: still a token, with no confidence
+		return Choice{Token: 0, Confidence: 0.5, Second: -1}
+	}
+	c := 1.0
+	if b.u >= 0 && !math.IsInf(b.us, -1) {
+		c = 1 / (1 + math.Exp(b.us-b.ts))
+		if math.IsNaN(c) {
+			c = 0.5
+		}
+	}
+	return Choice{Token: b.t, Confidence: float32(c), Second: b.u}
+}
+
+func greedy(logits []float32) Choice {
+	b := newBest()
+	for t, l := range logits {
+		if float64(l) >= b.us || b.u < 0 {
+			if l == l {
+				b.add(Token(t), float64(l))
+			}
+		}
+	}
+	return b.choice()
+}
+
+// perturbAll is perturb over the whole vocabulary without building candidates.
+func perturbAll(logits []float32, inv float64, key noiseKey) Choice {
+	b := newBest()
+	for t, l := range logits {
+		if l != l {
+			continue
+		}
+		v := float64(l) * inv
+		h := key.hash(Token(t))
+		if b.u >= 0 && !mayExceed(h, b.us-v) {
+			continue
+		}
+		b.add(Token(t), v+gumbel(h))
+	}
+	return b.choice()
+}
+
+func perturb(cand []candidate, key noiseKey) Choice {
+	b := newBest()
+	for _, c := range cand {
+		b.add(c.t, c.l+gumbel(key.hash(c.t)))
+	}
+	return b.choice()
+}
+
+// filter applies temperature, top-k, top-p and min-p; the result is sorted by falling logit, ties
+// to the lower id. At least one candidate survives unless every logit is NaN.
+func (s *Sampler) filter(logits []float32, inv float64) []candidate {
+	c := s.cand[:0]
+	for t, l := range logits {
+		if l == l && !math.IsInf(float64(l), -1) {
+			c = append(c, candidate{Token(t), float64(l) * inv})
+		}
+	}
+	s.cand = c
+	if k := s.p.TopK; k > 0 && k < len(c) {
+		c = topK(c, k)
+	}
+	slices.SortFunc(c, byLogit)
+	if p := float64(s.p.TopP); p > 0 && p < 1 && len(c) > 0 {
+		c = topP(c, p)
+	}
+	if m := float64(s.p.MinP); m > 0 && len(c) > 0 {
+		floor := c[0].l + math.Log(m)
+		n := 1
+		for n < len(c) && c[n].l >= floor {
+			n++
+		}
+		c = c[:n]
+	}
+	return c
+}
+
+func byLogit(a, b candidate) int {
+	switch {
+	case a.l > b.l:
+		return -1
+	case a.l < b.l:
+		return 1
+	}
+	return int(a.t) - int(b.t)
+}
+
+// topK moves the k first candidates by byLogit to the front (quickselect) and returns them.
+func topK(c []candidate, k int) []candidate {
+	lo, hi := 0, len(c)
+	for hi-lo > 1 {
+		pivot := c[lo+(hi-lo)/2]
+		i, j := lo, hi-1
+		for i <= j {
+			for byLogit(c[i], pivot) < 0 {
+				i++
+			}
+			for byLogit(c[j], pivot) > 0 {
+				j--
+			}
+			if i <= j {
+				c[i], c[j] = c[j], c[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k <= j+1 && j >= lo:
+			hi = j + 1
+		case k >= i:
+			lo = i
+		default:
+			return c[:k]
+		}
+		if k == lo || k == hi {
+			return c[:k]
+		}
+	}
+	return c[:k]
+}
+
+// topP keeps the shortest prefix of c (sorted) whose softmax mass reaches p.
+func topP(c []candidate, p float64) []candidate {
+	total := 0.0
+	for _, x := range c {
+		total += math.Exp(x.l - c[0].l)
+	}
+	sum := 0.0
+	for i, x := range c {
+		sum += math.Exp(x.l - c[0].l)
+		if sum >= p*total {
+			return c[:i+1]
+		}
+	}
+	return c
+}
