@@ -1,0 +1,427 @@
+package speculative
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// ProposerConfig fixes what does not change during a session.
+type ProposerConfig struct {
+	MaxLength    int // absolute length at which the session ends
+	DraftContext int // the draft's context; drafting stops there, the session does not
+	Window       int // nodes in flight at most; 0: DefaultWindow
+	EndTokens    []Token
+	MinPath      float64       // draft while the path probability is at least this; 0: DefaultMinPath
+	Depth        int           // fixed bound on depth, 0: adaptive; negative: never draft
+	Gap          time.Duration // least time between flushes while drafting; 0: DefaultGap
+	Branches     bool          // also propose the draft's second choices, best first
+}
+
+// Defaults found by simulation (protocol.md, "Depth, flush, branches").
+const (
+	DefaultWindow  = 32
+	DefaultMinPath = 0.01
+	DefaultGap     = 8 * time.Millisecond
+	AckEvery       = 16
+)
+
+// Proposer is the edge's half of one session: it decides what to draft, what to send and when,
+// and what is final. Owned by one goroutine. The invariants it keeps are in doc.go.
+type Proposer struct {
+	c        ProposerConfig
+	log      []Token
+	fates    []TokenFate // of log[start:]
+	start    int         // len(log) at the beginning
+	finish   Finish
+	usage    Usage
+	root     *node // stands for the last committed token
+	live     []*node
+	unsent   []*node
+	drafting *node
+	nextID   uint64
+	epoch    int
+	sent     int // nodes sent in this epoch
+	linked   bool
+	acked    int
+	flushed  Time
+	perToken time.Duration // smoothed draft time
+	cal      calibrator
+	pay      payoff
+	stats    ProposerStats
+}
+
+// TokenFate is a committed token's fate as the edge knows it.
+type TokenFate struct {
+	Fate Fate
+	Late bool // run ahead to, and the edge had proposed the same
+}
+
+// ProposerStats counts what the edge did.
+type ProposerStats struct {
+	Drafted  int // tokens drafted
+	Sent     int // nodes sent
+	Messages int // Propose messages
+	Depth    int // current bound: 0 while drafting does not pay
+}
+
+// node is a drafted token. Its place in the tree says which log it continues.
+type node struct {
+	id         uint64
+	token      Token
+	pos        int
+	number     int // within the epoch; -1: not sent
+	parent     *node
+	kids       []*node
+	logp       float64 // path probability, relative to the first root
+	p          float64 // probability given the parent
+	raw        float32 // the confidence its own expansion reported
+	second     Token   // the runner-up of its expansion
+	firstTok   Token
+	expanded   bool
+	dead       bool
+	everSent   bool
+	unpromised bool // its expansion was withheld as improbable
+}
+
+// NewProposer begins a session whose log so far is prompt (at least one token).
+func NewProposer(c ProposerConfig, prompt []Token) *Proposer {
+	if c.Window == 0 {
+		c.Window = DefaultWindow
+	}
+	if c.MinPath == 0 {
+		c.MinPath = DefaultMinPath
+	}
+	if c.Gap == 0 {
+		c.Gap = DefaultGap
+	}
+	p := &Proposer{c: c, log: slices.Clone(prompt), start: len(prompt), acked: len(prompt), flushed: -time.Hour}
+	p.root = &node{pos: len(prompt) - 1, number: -1, firstTok: -1}
+	p.epoch = len(prompt)
+	return p
+}
+
+// Log returns the committed log; it is valid until the next Commit.
+func (p *Proposer) Log() []Token { return p.log }
+
+// Fates returns the fates of the tokens committed since the start.
+func (p *Proposer) Fates() []TokenFate { return p.fates }
+
+// Finished says whether and why the session ended.
+func (p *Proposer) Finished() Finish { return p.finish }
+
+// Usage returns the cloud's counters, known once the session has finished.
+func (p *Proposer) Usage() Usage { return p.usage }
+
+// Stats returns the edge's counters.
+func (p *Proposer) Stats() ProposerStats {
+	s := p.stats
+	if p.pay.resumeAt == 0 && p.c.Depth >= 0 {
+		s.Depth = p.c.Window
+		if p.c.Depth > 0 {
+			s.Depth = p.c.Depth
+		}
+	}
+	return s
+}
+
+// Pending returns the most probable drafted continuation that has no verdict yet.
+func (p *Proposer) Pending() []Token {
+	var out []Token
+	for n := p.root; len(n.kids) > 0; {
+		n = n.kids[0]
+		out = append(out, n.token)
+	}
+	return out
+}
+
+// LinkUp says that a stream was opened with the log as it is: nothing counts as sent on it.
+func (p *Proposer) LinkUp(window int) {
+	p.linked = true
+	if window > 0 {
+		p.c.Window = min(p.c.Window, window)
+	}
+	p.acked = len(p.log)
+	p.newEpoch()
+	for _, n := range p.live {
+		n.number = -1
+	}
+	p.unsent = slices.Clone(p.live)
+}
+
+// LinkDown says that the stream is gone.
+func (p *Proposer) LinkDown() { p.linked = false }
+
+func (p *Proposer) newEpoch() {
+	p.epoch, p.sent, p.root.number = len(p.log), 0, -1
+}
+
+// Work asks for one expansion: the draft's choice after Log() + Path.
+type Work struct {
+	ID   uint64
+	Path []Token
+}
+
+// Drafted reports the choice that a Work asked for. A result whose node has died is dropped.
+func (p *Proposer) Drafted(id uint64, c Choice, took time.Duration) {
+	n := p.drafting
+	if n == nil || n.id != id {
+		return
+	}
+	p.drafting = nil
+	p.stats.Drafted++
+	if p.perToken == 0 {
+		p.perToken = took
+	}
+	p.perToken += (took - p.perToken) / 8
+	if n.dead || p.finish != NotFinished {
+		return
+	}
+	n.expanded, n.raw, n.firstTok, n.second = true, c.Confidence, c.Token, c.Second
+	p1 := p.cal.first(c.Confidence)
+	bound := p.root.logp + math.Log(p.c.MinPath)
+	if n.logp+math.Log(p1) >= bound || n == p.root {
+		p.add(n, c.Token, p1)
+	} else {
+		n.unpromised = true
+	}
+	if p.c.Branches && c.Second >= 0 && p.room() {
+		if p2 := p.cal.second(c.Confidence); n.logp+math.Log(p2) >= bound {
+			p.add(n, c.Second, p2)
+		}
+	}
+}
+
+// DraftFailed gives a Work back; it will be asked for again.
+func (p *Proposer) DraftFailed(id uint64) {
+	if p.drafting != nil && p.drafting.id == id {
+		p.drafting = nil
+	}
+}
+
+func (p *Proposer) add(parent *node, t Token, prob float64) {
+	p.nextID++
+	n := &node{id: p.nextID, token: t, pos: parent.pos + 1, number: -1, parent: parent, p: prob,
+		logp: parent.logp + math.Log(prob), firstTok: -1}
+	parent.kids = append(parent.kids, n)
+	p.live = append(p.live, n)
+	p.unsent = append(p.unsent, n)
+}
+
+// room reports whether one more node fits into the window.
+func (p *Proposer) room() bool {
+	return p.sent-(p.root.number+1)+len(p.unsent) < p.c.Window
+}
+
+// next returns the most probable node to expand, nil when drafting should rest.
+func (p *Proposer) next() *node {
+	if p.finish != NotFinished || p.c.Depth < 0 || !p.room() || !p.pay.drafting(len(p.log)) {
+		return nil
+	}
+	bound := p.root.logp + math.Log(p.c.MinPath)
+	var top *node
+	consider := func(n *node) {
+		if n.expanded || n.pos+1 >= p.c.MaxLength || (p.c.DraftContext > 0 && n.pos+1 >= p.c.DraftContext) {
+			return
+		}
+		if p.c.Depth > 0 && n.pos+1-len(p.log) >= p.c.Depth {
+			return
+		}
+		if n != p.root && (n.logp < bound || slices.Contains(p.c.EndTokens, n.token)) {
+			return
+		}
+		if top == nil || n.logp > top.logp {
+			top = n
+		}
+	}
+	consider(p.root)
+	for _, n := range p.live {
+		consider(n)
+	}
+	return top
+}
+
+// Commit applies a commit. An overlap with the log must agree with it (ErrDiverged); a gap is
+// ErrProtocol.
+func (p *Proposer) Commit(c Commit) error {
+	if c.Start < 0 || c.Start > len(p.log) {
+		return protocolError("commit at %d leaves a gap after %d", c.Start, len(p.log))
+	}
+	if len(c.Fates) != len(c.Tokens) {
+		return protocolError("commit of %d tokens has %d fates", len(c.Tokens), len(c.Fates))
+	}
+	tokens, fates := c.Tokens, c.Fates
+	for len(tokens) > 0 && c.Start < len(p.log) {
+		if p.log[c.Start] != tokens[0] {
+			return fmt.Errorf("%w at position %d: had token %d, got %d", ErrDiverged, c.Start, p.log[c.Start], tokens[0])
+		}
+		tokens, fates = tokens[1:], fates[1:]
+		c.Start++
+	}
+	if p.finish != NotFinished && len(tokens) > 0 {
+		return protocolError("commit after the end")
+	}
+	p.finish, p.usage = c.Finish, c.Usage
+	if len(tokens) == 0 {
+		return nil
+	}
+	accepted := 0
+	for i, t := range tokens {
+		next := p.advance(t)
+		late := fates[i] == RunAhead && next.everSent
+		p.fates = append(p.fates, TokenFate{fates[i], late})
+		if fates[i] == Accepted {
+			accepted++
+		}
+	}
+	p.prune(accepted)
+	return nil
+}
+
+// advance moves the root along one committed token.
+func (p *Proposer) advance(t Token) *node {
+	r := p.root
+	if r.expanded {
+		p.cal.observe(r.raw, r.firstTok == t, r.second == t)
+	}
+	var next *node
+	for _, k := range r.kids {
+		if k.token == t {
+			next = k
+		}
+	}
+	if next == nil {
+		p.nextID++
+		next = &node{id: p.nextID, token: t, pos: r.pos + 1, number: -1, parent: r, logp: r.logp, firstTok: -1}
+	}
+	p.root = next
+	p.log = append(p.log, t)
+	return next
+}
+
+// prune drops what is off the committed path. The epoch goes on if the walk ended on a sent node;
+// otherwise a new one begins, and then all that survives is unsent.
+func (p *Proposer) prune(accepted int) {
+	decided := 0
+	keep := p.live[:0]
+	for _, n := range p.live {
+		switch {
+		case n == p.root:
+		case n.under(p.root):
+			keep = append(keep, n)
+			continue
+		default:
+			n.dead = true
+		}
+		if n.number >= 0 {
+			decided++
+		}
+	}
+	clear(p.live[len(keep):])
+	p.live = keep
+	for r := p.root.parent; r != nil; r = r.parent {
+		r.dead = true
+	}
+	p.root.parent = nil
+	p.root.dead = false
+	p.unsent = slices.DeleteFunc(p.unsent, func(n *node) bool { return n.dead || n == p.root })
+	if p.root.unpromised && len(p.root.kids) == 0 {
+		p.root.expanded, p.root.unpromised = false, false // withheld as improbable, wanted now
+	}
+	p.pay.observe(min(accepted, decided), decided, len(p.log))
+	if p.root.number < 0 {
+		p.newEpoch()
+	}
+}
+
+func (n *node) under(root *node) bool {
+	for n != nil && n.pos > root.pos {
+		n = n.parent
+	}
+	return n == root
+}
+
+// Ready is what the shell has to do now.
+type Ready struct {
+	Draft *Work    // expand this node; its result comes back by Drafted or DraftFailed
+	Send  *Propose // send this
+	Ack   int      // send this acknowledgement, 0: none
+	Wake  Time     // call Ready again at this time at the latest, 0: no need
+}
+
+// Ready returns the work at hand. What it returns counts as done: a Propose as sent, a Work as
+// begun. LinkDown revokes what a broken stream lost.
+func (p *Proposer) Ready(now Time) Ready {
+	var r Ready
+	if p.finish != NotFinished {
+		return r
+	}
+	if p.drafting == nil {
+		if n := p.next(); n != nil {
+			p.drafting = n
+			r.Draft = &Work{ID: n.id, Path: n.path(p.root)}
+		}
+	}
+	if !p.linked {
+		return r
+	}
+	if len(p.log)-p.acked >= AckEvery {
+		p.acked = len(p.log)
+		r.Ack = p.acked
+	}
+	if at, ok := p.flushAt(now); ok {
+		if at <= now {
+			r.Send = p.flush(now)
+		} else {
+			r.Wake = at
+		}
+	}
+	return r
+}
+
+// flushAt says when unsent nodes should go: at once when drafting rests or is slow, otherwise at
+// least Gap apart.
+func (p *Proposer) flushAt(now Time) (Time, bool) {
+	if len(p.unsent) == 0 {
+		return 0, false
+	}
+	if p.drafting == nil || p.perToken >= p.c.Gap {
+		return now, true
+	}
+	return max(now, p.flushed+p.c.Gap), true
+}
+
+// flush turns the unsent nodes into one message.
+func (p *Proposer) flush(now Time) *Propose {
+	m := &Propose{Epoch: p.epoch, First: p.sent}
+	chain := true
+	for _, n := range p.unsent {
+		parent := n.parent.number
+		if parent != p.sent-1 {
+			chain = false
+		}
+		n.number, n.everSent = p.sent, true
+		p.sent++
+		m.Tokens = append(m.Tokens, n.token)
+		m.Parents = append(m.Parents, int32(parent))
+		m.Confidence = append(m.Confidence, float32(n.p))
+	}
+	if chain {
+		m.Parents = nil
+	}
+	p.unsent = p.unsent[:0]
+	p.flushed = now
+	p.stats.Sent += len(m.Tokens)
+	p.stats.Messages++
+	return m
+}
+
+func (n *node) path(root *node) []Token {
+	path := make([]Token, n.pos-root.pos)
+	for i := len(path) - 1; i >= 0; i-- {
+		path[i] = n.token
+		n = n.parent
+	}
+	return path
+}

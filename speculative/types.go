@@ -1,0 +1,101 @@
+package speculative
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Time is an instant on the caller's monotonic clock. The core never reads a clock.
+type Time = time.Duration
+
+// Propose carries drafted tokens upwards (protocol.md, Messages).
+type Propose struct {
+	Epoch int // committed length that the edge knew when the epoch began
+	First int // number of the first node
+	// Tokens are the drafted tokens; node numbers are First, First+1, ...
+	Tokens []Token
+	// Parents holds each node's parent: -1 the epoch's base, otherwise an earlier node's number.
+	// nil: a chain that continues node First-1 (the base when First is 0).
+	Parents []int32
+	// Confidence is the draft's calibrated belief in each node given its parent, 0 to 1. nil: unknown.
+	Confidence []float32
+}
+
+// parent returns the parent number of the i-th node.
+func (p *Propose) parent(i int) int {
+	if p.Parents == nil {
+		return p.First + i - 1
+	}
+	return int(p.Parents[i])
+}
+
+// Fate says how a committed token came.
+type Fate uint8
+
+// The values of Fate are those of the wire.
+const (
+	FateUnknown Fate = iota
+	Accepted         // a proposed token that the target confirmed
+	Correction       // the target's own token at the first mismatch
+	Bonus            // the target's own token after all proposals held
+	RunAhead         // decoded while no live proposal was there
+)
+
+func (f Fate) String() string {
+	return [...]string{"unknown", "accepted", "correction", "bonus", "run-ahead"}[min(f, 4)]
+}
+
+// Finish says why a session ended; NotFinished while it goes on.
+type Finish uint8
+
+// The values of Finish are those of the wire.
+const (
+	NotFinished Finish = iota
+	FinishEnd          // an end token
+	FinishLength
+	FinishStop // a stop string
+	FinishDeadline
+	FinishCancelled
+)
+
+func (f Finish) String() string {
+	return [...]string{"", "end", "length", "stop", "deadline", "cancelled"}[min(f, 5)]
+}
+
+// Commit extends the token log; it is all that the downlink carries.
+type Commit struct {
+	Start      int // position of Tokens[0]
+	Tokens     []Token
+	Fates      []Fate // one per token
+	JudgedNode int    // nodes of the newest epoch that had arrived when the step began
+	Queue      time.Duration
+	Score      time.Duration
+	Load       int // sessions in the step
+	Finish     Finish
+	Usage      Usage // filled when Finish is set
+}
+
+// Usage counts one session's work in the words of architecture.md.
+type Usage struct {
+	Drafted       int // nodes received
+	Judged        int // nodes scored
+	Accepted      int
+	Late          int // right, but already run ahead to
+	Stale         int // of an older epoch or dead on arrival
+	Passes        int // target passes the session took part in, prompt chunks apart
+	ScoringPasses int // passes that scored at least one node
+	Positions     int // rows run, prompt apart
+}
+
+// Errors of the core. All are permanent for the stream that caused them.
+var (
+	// ErrProtocol: the peer broke a rule of the wire protocol.
+	ErrProtocol = errors.New("protocol error")
+	// ErrDiverged: a commit contradicts the committed prefix.
+	ErrDiverged = errors.New("the committed prefix changed")
+)
+
+func protocolError(format string, a ...any) error {
+	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, a...))
+}
