@@ -102,13 +102,22 @@ func (v *Verifier) Replay(from int) (Commit, bool) {
 	return c, true
 }
 
-// Adopt takes over what an earlier verifier of the same session had committed beyond this log, with
-// its counters. It does nothing unless this log is a prefix of the other's.
+// Adopt takes over from an earlier verifier of the same session, at the beginning of a stream: its
+// counters, the KV rows that the model holds, and, when this log is a prefix of the other's, what
+// was committed beyond it.
 func (v *Verifier) Adopt(old *Verifier) {
 	v.usage = old.usage
-	if v.finish != NotFinished || len(old.log) < len(v.log) || !slices.Equal(old.log[:len(v.log)], v.log) {
+	same := 0
+	for same < len(v.log) && same < len(old.log) && v.log[same] == old.log[same] {
+		same++
+	}
+	if same < len(v.log) || v.finish != NotFinished {
+		if old.keep == nil {
+			v.held = min(old.held, same, len(v.log)-1)
+		}
 		return
 	}
+	v.held, v.keep = old.held, old.keep
 	copy(v.fates, old.fates)
 	for i := len(v.log); i < len(old.log) && v.finish == NotFinished; i++ {
 		v.push(old.log[i], old.fates[i-v.c.PromptLength])
@@ -189,7 +198,7 @@ func (v *Verifier) Offer(now Time, ratio float64) Offer {
 	if room < 1 {
 		return Offer{}
 	}
-	nodes, parents := v.nodes.reachable()
+	nodes, parents := v.candidates()
 	limit := max(0, int(v.earned+0.02*ratio))
 	nodes = nodes[:min(len(nodes), limit, room-1)]
 	if len(nodes) == 0 {
@@ -202,6 +211,18 @@ func (v *Verifier) Offer(now Time, ratio float64) Offer {
 		o.Values[i] *= trust
 	}
 	return o
+}
+
+// candidates returns the nodes that may be scored. Beyond the end of the log there is nothing to
+// win, and perhaps no context.
+func (v *Verifier) candidates() ([]*vnode, []int32) {
+	nodes, parents := v.nodes.reachable()
+	for i, n := range nodes {
+		if v.c.Ending.MaxLength > 0 && n.pos >= v.c.Ending.MaxLength {
+			return nodes[:i], parents[:i]
+		}
+	}
+	return nodes, parents
 }
 
 // unknownConfidence stands for what an edge did not tell.
@@ -255,7 +276,7 @@ func (v *Verifier) Begin(n int) Segment {
 		n = min(n, len(v.log)-1-v.held)
 		return Segment{Start: v.held, Tokens: slices.Clone(v.log[v.held : v.held+n]), Prefill: true, Keep: keep}
 	}
-	nodes, parents := v.nodes.reachable()
+	nodes, parents := v.candidates()
 	n = min(n, len(nodes))
 	s := Segment{Start: len(v.log) - 1, Tokens: make([]Token, 1, n+1), Keep: keep, judged: v.nodes.count()}
 	s.Tokens[0] = v.log[len(v.log)-1]
@@ -287,9 +308,12 @@ func (v *Verifier) Discard(s Segment, lost bool) {
 	}
 }
 
-// Held tells that the model holds the rows of the first n tokens already (prefix kept from an
-// earlier stream).
-func (v *Verifier) Held(n int) { v.held = max(0, min(n, len(v.log)-1)) }
+// Held returns how many leading rows of the log the model holds.
+func (v *Verifier) Held() int { return v.held }
+
+// Lost says that the model holds no rows of this session any more (evicted, or its process died);
+// the log is run again from 0. Not for a session with a segment under way: that is Discard's.
+func (v *Verifier) Lost() { v.held, v.keep = 0, nil }
 
 // Scored applies the model's choices after each row of a segment and returns the commit to send.
 // A prefill segment yields an empty commit. ratio is the one given to Offer.

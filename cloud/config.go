@@ -1,0 +1,82 @@
+// Package cloud is the verifier server: sessions over one gRPC stream each, one batching loop per
+// target. What is judged and what shares a step is decided by package speculative; this package
+// moves messages, runs the model and keeps memory bounded.
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// Target is a large model that this cloud serves.
+type Target struct {
+	Name  string
+	Model backend.Model
+	// Bytes returns the text bytes of a token, for stop strings; nil: stop strings are refused.
+	Bytes func(backend.Token) []byte
+	// Pace describes an emulated step cost, empty when the target runs at its own speed.
+	Pace string
+}
+
+// restarter is what a Model offers whose process may die and come back.
+type restarter interface {
+	Generation() uint64
+	Wait(ctx context.Context) error
+}
+
+// Config of a Server. Zero values mean the defaults.
+type Config struct {
+	Targets           []Target // the first is the default
+	MaxSessions       int      // connected at once, per target; default 4096
+	MaxPassesPerToken float64  // bound on run-ahead for sessions that do not ask; default 1
+	Window            int      // nodes in flight per session; default speculative.DefaultWindow
+	Credit            int      // tokens beyond the edge's Ack; default speculative.DefaultCredit
+	StepPositions     int      // rows of one step; default 512
+	StepSequences     int      // sessions of one step; default 256
+	FairWait          time.Duration
+	IdleTTL           time.Duration // a broken session keeps its rows this long; default 60 s
+	OpenTimeout       time.Duration // a stream must say Open within; default 10 s
+	Logger            *slog.Logger
+	Metrics           *Metrics
+}
+
+func (c *Config) defaults() error {
+	if len(c.Targets) == 0 {
+		return errors.New("the cloud needs at least one target model")
+	}
+	seen := map[string]bool{}
+	for _, t := range c.Targets {
+		if t.Name == "" || seen[t.Name] {
+			return fmt.Errorf("two targets are named %q", t.Name)
+		}
+		seen[t.Name] = true
+	}
+	set(&c.MaxSessions, 4096)
+	set(&c.MaxPassesPerToken, 1)
+	set(&c.Window, speculative.DefaultWindow)
+	set(&c.Credit, speculative.DefaultCredit)
+	set(&c.StepPositions, 512)
+	set(&c.StepSequences, 256)
+	set(&c.FairWait, 500*time.Millisecond)
+	set(&c.IdleTTL, time.Minute)
+	set(&c.OpenTimeout, 10*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	return nil
+}
+
+func set[T int | float64 | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}

@@ -1,0 +1,84 @@
+package cloud
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// Metrics are the cloud's Prometheus metrics.
+type Metrics struct {
+	sessions  *prometheus.GaugeVec   // target, state: connected, idle
+	opened    *prometheus.CounterVec // target, kind: new, resumed, refused
+	tokens    *prometheus.CounterVec // target, fate
+	nodes     *prometheus.CounterVec // target, outcome: drafted, judged, accepted, late, stale
+	rows      *prometheus.CounterVec // target, kind: prompt, decode
+	step      *prometheus.HistogramVec
+	queue     *prometheus.HistogramVec
+	batch     *prometheus.HistogramVec
+	evictions *prometheus.CounterVec
+	restarts  *prometheus.CounterVec
+	faults    *prometheus.CounterVec
+	cost      *prometheus.GaugeVec // target, part: step, position
+}
+
+// NewMetrics makes the metrics and registers them; reg may be nil.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "outrider_cloud", Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "outrider_cloud", Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "outrider_cloud", Name: name, Help: help,
+			Buckets: buckets}, []string{"target"})
+	}
+	m := &Metrics{
+		sessions:  gauge("sessions", "Sessions by state.", "target", "state"),
+		opened:    counter("opened_total", "Streams opened.", "target", "kind"),
+		tokens:    counter("tokens_total", "Tokens committed, by fate.", "target", "fate"),
+		nodes:     counter("nodes_total", "Drafted tokens of finished sessions, by outcome.", "target", "outcome"),
+		rows:      counter("rows_total", "Rows run by the target.", "target", "kind"),
+		step:      histogram("step_seconds", "Duration of a target step.", prometheus.ExponentialBuckets(0.0005, 2, 14)),
+		queue:     histogram("queue_seconds", "Time a ready session waited for its step.", prometheus.ExponentialBuckets(0.0005, 2, 14)),
+		batch:     histogram("step_sessions", "Sessions that shared a step.", prometheus.ExponentialBuckets(1, 2, 10)),
+		evictions: counter("evictions_total", "Sequences whose KV rows were dropped for want of memory.", "target"),
+		restarts:  counter("model_failures_total", "Steps lost because the model process was gone.", "target"),
+		faults:    counter("faults_total", "Streams ended by a malformed message.", "target"),
+		cost:      gauge("cost_seconds", "Measured cost of a step and of one row.", "target", "part"),
+	}
+	if reg != nil {
+		reg.MustRegister(m.sessions, m.opened, m.tokens, m.nodes, m.rows, m.step, m.queue, m.batch, m.evictions,
+			m.restarts, m.faults, m.cost)
+	}
+	return m
+}
+
+// labelled holds one target's metrics, looked up once.
+type labelled struct {
+	connected, idle, costStep, costRow                                    prometheus.Gauge
+	opened, resumed, refused, promptRows, decodeRows, evictions, restarts prometheus.Counter
+	faults, drafted, judged, accepted, late, stale                        prometheus.Counter
+	fate                                                                  [5]prometheus.Counter
+	step, queue, batch                                                    prometheus.Observer
+}
+
+func (m *Metrics) of(t string) labelled {
+	l := labelled{
+		connected: m.sessions.WithLabelValues(t, "connected"), idle: m.sessions.WithLabelValues(t, "idle"),
+		costStep: m.cost.WithLabelValues(t, "step"), costRow: m.cost.WithLabelValues(t, "position"),
+		opened: m.opened.WithLabelValues(t, "new"), resumed: m.opened.WithLabelValues(t, "resumed"),
+		refused: m.opened.WithLabelValues(t, "refused"), evictions: m.evictions.WithLabelValues(t),
+		promptRows: m.rows.WithLabelValues(t, "prompt"), decodeRows: m.rows.WithLabelValues(t, "decode"),
+		restarts: m.restarts.WithLabelValues(t), faults: m.faults.WithLabelValues(t),
+		drafted: m.nodes.WithLabelValues(t, "drafted"), judged: m.nodes.WithLabelValues(t, "judged"),
+		accepted: m.nodes.WithLabelValues(t, "accepted"), late: m.nodes.WithLabelValues(t, "late"),
+		stale: m.nodes.WithLabelValues(t, "stale"),
+		step:  m.step.WithLabelValues(t), queue: m.queue.WithLabelValues(t), batch: m.batch.WithLabelValues(t),
+	}
+	for f := range l.fate {
+		l.fate[f] = m.tokens.WithLabelValues(t, speculative.Fate(f).String())
+	}
+	return l
+}

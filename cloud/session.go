@@ -1,0 +1,152 @@
+package cloud
+
+import (
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/outrider-llm/outrider/backend"
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// session is one stream's state. Everything in it is guarded by its loop's mutex: the receiving
+// goroutine hands messages in, the loop steps, the stream's handler takes commits out.
+type session struct {
+	id        sessionID
+	stream    uint32
+	setup     backend.Setup
+	v         *speculative.Verifier
+	seq       backend.Sequence // 0: none
+	connected bool
+	busy      bool          // part of the step under way
+	stepped   chan struct{} // closed when that step is over, nil while not busy
+	blocked   bool          // waits for KV memory
+	offer     speculative.Offer
+	fresh     bool // offer is up to date
+	readyAt   speculative.Time
+	served    speculative.Time
+	opened    speculative.Time
+	idleAt    speculative.Time
+	exact     bool
+
+	out    []*outriderv1.Commit
+	over   bool          // nothing follows out
+	err    error         // how the stream ends
+	notify chan struct{} // something changed for the handler
+}
+
+var errSuperseded = status.Error(codes.Aborted, "a newer stream of this session has been opened")
+
+// end finishes the stream with err (nil: well) once out has been sent.
+func (s *session) end(err error) {
+	if !s.over {
+		s.over, s.err = true, err
+	}
+	s.wake()
+}
+
+func (s *session) wake() {
+	select {
+	case s.notify <- struct{}{}:
+	default:
+	}
+}
+
+// push queues a commit. The queue is bounded by the credit: one commit holds at least one token.
+func (s *session) push(c speculative.Commit) {
+	if len(c.Tokens) == 0 && c.Finish == speculative.NotFinished {
+		return
+	}
+	s.out = append(s.out, commitProto(c))
+	if c.Finish != speculative.NotFinished {
+		s.end(nil)
+		return
+	}
+	s.wake()
+}
+
+// finish ends the session for a reason that is not the model's.
+func (s *session) finish(why speculative.Finish) {
+	s.v.Cancel(why)
+	if c, ok := s.v.Replay(len(s.v.Log())); ok {
+		s.push(c)
+	}
+}
+
+// handle applies one message of the stream.
+func (s *session) handle(m *outriderv1.DecodeRequest, now speculative.Time, vocabulary, window int) error {
+	s.fresh = false
+	switch x := m.GetMessage().(type) {
+	case *outriderv1.DecodeRequest_Propose:
+		p, err := propose(x.Propose, vocabulary, window)
+		if err != nil {
+			return err
+		}
+		return protocolStatus(s.v.Propose(now, p))
+	case *outriderv1.DecodeRequest_Ack:
+		return protocolStatus(s.v.Ack(int(min(x.Ack.GetCommitted(), maxUint31))))
+	case *outriderv1.DecodeRequest_Cancel:
+		s.finish(speculative.FinishCancelled)
+		return nil
+	case *outriderv1.DecodeRequest_Open:
+		return invalid("open was sent twice on one stream")
+	}
+	return invalid("empty message")
+}
+
+func protocolStatus(err error) error {
+	if errors.Is(err, speculative.ErrProtocol) {
+		return invalid("%s", err)
+	}
+	return err
+}
+
+// currentOffer is the session's offer for the next step, computed only when it may have changed.
+func (s *session) currentOffer(now speculative.Time, ratio float64) speculative.Offer {
+	if s.fresh && (s.offer.Ready || s.offer.Wake == 0 || now < s.offer.Wake) {
+		return s.offer
+	}
+	s.offer, s.fresh = s.v.Offer(now, ratio), true
+	if s.offer.Ready && s.readyAt == 0 {
+		s.readyAt = max(now, 1)
+	}
+	return s.offer
+}
+
+// segment turns a granted share into a model segment.
+func (s *session) segment(seg speculative.Segment) backend.Segment {
+	m := backend.Segment{Sequence: s.seq, Start: seg.Start, Tokens: seg.Tokens, Parents: seg.Parents, Keep: seg.Keep}
+	if seg.Prefill {
+		m.From = len(seg.Tokens)
+	}
+	if seg.Start == 0 {
+		m.Setup = &s.setup
+	}
+	return m
+}
+
+func sameSetup(a, b backend.Setup) bool {
+	p, q := a.Params, b.Params
+	if len(p.LogitBias) != len(q.LogitBias) {
+		return false
+	}
+	for t, v := range p.LogitBias {
+		if w, ok := q.LogitBias[t]; !ok || v != w {
+			return false
+		}
+	}
+	return a.PromptLength == b.PromptLength && p.Temperature == q.Temperature && p.TopK == q.TopK && p.TopP == q.TopP &&
+		p.MinP == q.MinP && p.RepetitionPenalty == q.RepetitionPenalty && p.PresencePenalty == q.PresencePenalty &&
+		p.FrequencyPenalty == q.FrequencyPenalty && p.Seed == q.Seed && p.Choice == q.Choice
+}
+
+// sinceReady is how long the session has waited for its step.
+func (s *session) sinceReady(now speculative.Time) time.Duration {
+	if s.readyAt == 0 {
+		return 0
+	}
+	return max(0, now-s.readyAt)
+}

@@ -1,0 +1,199 @@
+package cloud
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/outrider-llm/outrider/backend"
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// Bounds on what a client may ask for.
+const (
+	maxStops      = 16
+	maxStopBytes  = 256
+	sessionBytes  = 16
+	maxUint31     = math.MaxInt32
+	confidenceOne = 255
+)
+
+// sessionID names a session.
+type sessionID [sessionBytes]byte
+
+// request is a validated Open.
+type request struct {
+	id       sessionID
+	stream   uint32
+	tokens   []backend.Token
+	setup    backend.Setup
+	stop     []string
+	maxLen   int
+	ends     []backend.Token
+	passes   float64
+	deadline time.Duration
+	numerics string
+}
+
+func invalid(format string, a ...any) error {
+	return status.Errorf(codes.InvalidArgument, format, a...)
+}
+
+// retryLater is a status that tells the client when to try again.
+func retryLater(c codes.Code, after time.Duration, format string, a ...any) error {
+	st := status.New(c, fmt.Sprintf(format, a...))
+	if d, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}); err == nil {
+		st = d
+	}
+	return st.Err()
+}
+
+// checkOpen validates an Open against the target that it is for.
+func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*request, error) {
+	if len(o.GetSession()) != sessionBytes {
+		return nil, invalid("session must be %d bytes, got %d", sessionBytes, len(o.GetSession()))
+	}
+	if v := o.GetVocabulary(); v != info.Vocabulary {
+		return nil, status.Errorf(codes.FailedPrecondition,
+			"vocabulary %q differs from %q of target %s: use a draft with the target's vocabulary", v, info.Vocabulary, t.Name)
+	}
+	r := &request{stream: o.GetStream(), numerics: o.GetNumerics(), ends: info.EndTokens}
+	copy(r.id[:], o.GetSession())
+	var err error
+	if r.tokens, err = tokens(o.GetTokens(), info.VocabularySize); err != nil {
+		return nil, err
+	}
+	n := int(min(o.GetPromptLength(), maxUint31))
+	switch {
+	case len(r.tokens) == 0:
+		return nil, invalid("the prompt is empty: send at least one token")
+	case n < 1 || n > len(r.tokens):
+		return nil, invalid("prompt_length is %d with %d tokens", n, len(r.tokens))
+	case n >= info.ContextLength:
+		return nil, invalid("the prompt has %d tokens, the context of %s holds %d: shorten the prompt", n, t.Name, info.ContextLength)
+	}
+	r.maxLen = info.ContextLength
+	if m := o.GetMaxLength(); m > 0 {
+		r.maxLen = int(min(m, uint32(min(info.ContextLength, maxUint31))))
+	}
+	if r.maxLen <= n {
+		return nil, invalid("max_length %d leaves no room after a prompt of %d tokens", r.maxLen, n)
+	}
+	if len(r.tokens) > r.maxLen {
+		return nil, invalid("the log has %d tokens, max_length is %d", len(r.tokens), r.maxLen)
+	}
+	params, err := backend.SamplingFromProto(o.GetSampling())
+	if err != nil {
+		return nil, invalid("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	r.setup = backend.Setup{Params: params, PromptLength: n}
+	if err := r.limits(o, t, c); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *request) limits(o *outriderv1.Open, t Target, c *Config) error {
+	r.stop = o.GetStop()
+	if len(r.stop) > maxStops {
+		return invalid("%d stop strings, at most %d are allowed", len(r.stop), maxStops)
+	}
+	for _, s := range r.stop {
+		if s == "" || len(s) > maxStopBytes {
+			return invalid("a stop string of %d bytes, 1 to %d are allowed", len(s), maxStopBytes)
+		}
+	}
+	if len(r.stop) > 0 && t.Bytes == nil {
+		return invalid("target %s has no text vocabulary: stop strings are not possible", t.Name)
+	}
+	if o.GetIgnoreEnd() {
+		r.ends = nil
+	}
+	p := float64(o.GetRunAhead().GetMaxPassesPerToken())
+	if math.IsNaN(p) || p < 0 || p > 1 {
+		return invalid("max_passes_per_token is %g, must be between 0 and 1", p)
+	}
+	if r.passes = p; p == 0 {
+		r.passes = c.MaxPassesPerToken
+	}
+	r.deadline = time.Duration(o.GetDeadlineMs()) * time.Millisecond
+	return nil
+}
+
+func tokens(in []uint32, vocabulary int) ([]backend.Token, error) {
+	out := make([]backend.Token, len(in))
+	for i, t := range in {
+		if int64(t) >= int64(vocabulary) {
+			return nil, invalid("token %d is %d, the vocabulary has %d", i, t, vocabulary)
+		}
+		out[i] = backend.Token(t)
+	}
+	return out, nil
+}
+
+// propose validates and converts a proposal.
+func propose(m *outriderv1.Propose, vocabulary, window int) (*speculative.Propose, error) {
+	if len(m.GetTokens()) > window {
+		return nil, invalid("a proposal of %d tokens, the window is %d", len(m.GetTokens()), window)
+	}
+	if m.GetEpoch() > maxUint31 || m.GetFirst() > maxUint31-uint32(window) {
+		return nil, invalid("epoch %d, first %d: out of range", m.GetEpoch(), m.GetFirst())
+	}
+	p := &speculative.Propose{Epoch: int(m.GetEpoch()), First: int(m.GetFirst())}
+	var err error
+	if p.Tokens, err = tokens(m.GetTokens(), vocabulary); err != nil {
+		return nil, err
+	}
+	if n := len(m.GetParents()); n > 0 {
+		if n != len(p.Tokens) {
+			return nil, invalid("%d parents for %d tokens", n, len(p.Tokens))
+		}
+		p.Parents = make([]int32, n)
+		for i, v := range m.GetParents() {
+			if v > maxUint31 {
+				return nil, invalid("parent %d: out of range", v)
+			}
+			p.Parents[i] = int32(v) - 1
+		}
+	}
+	if n := len(m.GetConfidence()); n > 0 {
+		if n != len(p.Tokens) {
+			return nil, invalid("%d confidences for %d tokens", n, len(p.Tokens))
+		}
+		p.Confidence = make([]float32, n)
+		for i, v := range m.GetConfidence() {
+			p.Confidence[i] = float32(v) / confidenceOne
+		}
+	}
+	return p, nil
+}
+
+// commitProto converts a commit for the wire.
+func commitProto(c speculative.Commit) *outriderv1.Commit {
+	m := &outriderv1.Commit{
+		Start: uint32(c.Start), JudgedNode: uint32(c.JudgedNode), Load: uint32(c.Load),
+		QueueUs: micros(c.Queue), ScoreUs: micros(c.Score), Finish: outriderv1.Finish(c.Finish),
+		Tokens: make([]uint32, len(c.Tokens)), Fates: make([]outriderv1.Fate, len(c.Fates)),
+	}
+	for i, t := range c.Tokens {
+		m.Tokens[i], m.Fates[i] = uint32(t), outriderv1.Fate(c.Fates[i])
+	}
+	if c.Finish != speculative.NotFinished {
+		u := c.Usage
+		m.Usage = &outriderv1.Usage{Drafted: uint64(u.Drafted), Judged: uint64(u.Judged), Accepted: uint64(u.Accepted),
+			Late: uint64(u.Late), Stale: uint64(u.Stale), Passes: uint64(u.Passes),
+			ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions)}
+	}
+	return m
+}
+
+func micros(d time.Duration) uint32 {
+	return uint32(min(max(0, d.Microseconds()), math.MaxUint32))
+}
