@@ -10,10 +10,11 @@ import "math"
 //	mix(x)  = SplitMix64's output function (Steele, Lea, Flood, OOPSLA 2014)
 //	key     = mix(mix(seed + 0x9E3779B97F4A7C15) ^ (choice<<32 | position))
 //	h       = mix(key + (token+1)*0x9E3779B97F4A7C15)        // SplitMix64 stream of key
-//	u       = ((h >> 11) + 0.5) * 2^-53                       // in (0, 1)
+//	u       = ((h >> 12) + 0.5) * 2^-52                       // exact in float64, inside (0, 1)
 //	noise   = round(-ln(-ln(u)) * 2^20) / 2^20                // half to even
 //
-// The rounding hides the last bits in which platforms' logarithms differ.
+// All integers are unsigned, 64 bits wide, and wrap. The rounding hides the last bits in which
+// platforms' logarithms differ. Noise lies between -3.6 and 36.8.
 
 const golden = 0x9E3779B97F4A7C15
 
@@ -37,7 +38,7 @@ func (k noiseKey) hash(t Token) uint64 {
 }
 
 func gumbel(h uint64) float64 {
-	u := (float64(h>>11) + 0.5) * 0x1p-53
+	u := (float64(h>>12) + 0.5) * 0x1p-52
 	return math.RoundToEven(-math.Log(-math.Log(u))*0x1p20) * 0x1p-20
 }
 
@@ -46,23 +47,13 @@ func Noise(seed uint64, choice uint32, position int, t Token) float64 {
 	return gumbel(newNoiseKey(seed, choice, position).hash(t))
 }
 
-// exceed[i] bounds the hash of a token whose noise may exceed i: noise > d needs
-// 1-u < e^-d, since 1-exp(-x) <= x. It lets Choose skip most tokens without a logarithm.
-var exceed = func() (b [64]uint64) {
-	for i := range b {
-		b[i] = uint64((1 - math.Exp(-float64(i))) * 0x1p53)
-	}
-	return b
-}()
-
 // mayExceed reports whether the noise behind h could be greater than d; it never errs towards no.
+// It lets Choose skip most tokens without a logarithm: noise > d needs 1-u < 1-exp(-e^-d) <= e^-d
+// <= 2^-i with i = floor(d * log2 e), so the top i bits of h are ones. No u is within 2^-53 of 1.
 func mayExceed(h uint64, d float64) bool {
-	if d <= 1 {
+	if !(d > 1) { // NaN too
 		return true
 	}
-	i := int(d - 0x1p-19) // the rounding of noise may lift it by half a step
-	if i >= len(exceed) {
-		return false
-	}
-	return h>>11 >= exceed[i]
+	i := math.Floor((d - 0x1p-19) * math.Log2E) // rounding may lift noise by half of 2^-20
+	return i < 53 && ^h>>(64-uint(i)) == 0
 }

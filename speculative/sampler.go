@@ -80,11 +80,13 @@ func (s *Sampler) Truncate(n int) {
 // Choose v1 picks the token at position Len() from the model's logits (one per vocabulary row),
 // which it may overwrite. Order: penalties, bias, temperature, top-k, top-p, min-p; then the
 // argmax of logit + noise over what survives, in float64, ties to the lower id. At temperature 0
-// it is the argmax without noise. NaN counts as minus infinity.
+// it is the argmax without noise. NaN counts as minus infinity, which is never chosen; when nothing
+// else is there the choice is token 0. Plus infinity counts as the largest float32.
+// testdata/choose_v1.json holds the published vectors.
 func (s *Sampler) Choose(logits []float32) Choice {
 	s.penalise(logits)
 	for t, b := range s.p.LogitBias {
-		if int(t) < len(logits) {
+		if t >= 0 && int(t) < len(logits) {
 			logits[t] += b
 		}
 	}
@@ -99,6 +101,8 @@ func (s *Sampler) Choose(logits []float32) Choice {
 	return perturb(s.filter(logits, inv), key)
 }
 
+// penalise works in float32. The conversions keep compilers from fusing multiply and add, which
+// would round differently from one architecture to the next.
 func (s *Sampler) penalise(logits []float32) {
 	r := s.p.RepetitionPenalty
 	for t, c := range s.seen {
@@ -108,17 +112,20 @@ func (s *Sampler) penalise(logits []float32) {
 		l := logits[t]
 		if r != 0 && r != 1 {
 			if l > 0 {
-				l /= r
+				l = float32(l / r)
 			} else {
-				l *= r
+				l = float32(l * r)
 			}
 		}
 		if c.generated > 0 {
-			l -= s.p.PresencePenalty + s.p.FrequencyPenalty*float32(c.generated)
+			l -= float32(s.p.PresencePenalty + float32(s.p.FrequencyPenalty*float32(c.generated)))
 		}
 		logits[t] = l
 	}
 }
+
+// scaled divides a logit by the temperature, without a fused add after it.
+func scaled(l float32, inv float64) float64 { return float64(float64(l) * inv) }
 
 // best keeps the two highest scores seen, ties to the lower id.
 type best struct {
@@ -141,7 +148,7 @@ func (b *best) add(t Token, s float64) {
 }
 
 func (b *best) choice() Choice {
-	if b.t < 0 { // every logit NaN: still a token, with no confidence
+	if b.t < 0 { // nothing to choose from: still a token, with no confidence
 		return Choice{Token: 0, Confidence: 0.5, Second: -1}
 	}
 	c := 1.0
@@ -157,10 +164,8 @@ func (b *best) choice() Choice {
 func greedy(logits []float32) Choice {
 	b := newBest()
 	for t, l := range logits {
-		if float64(l) >= b.us || b.u < 0 {
-			if l == l {
-				b.add(Token(t), float64(l))
-			}
+		if v := float64(l); v > b.us {
+			b.add(Token(t), v)
 		}
 	}
 	return b.choice()
@@ -170,10 +175,10 @@ func greedy(logits []float32) Choice {
 func perturbAll(logits []float32, inv float64, key noiseKey) Choice {
 	b := newBest()
 	for t, l := range logits {
-		if l != l {
+		v := scaled(l, inv)
+		if !(v > math.Inf(-1)) {
 			continue
 		}
-		v := float64(l) * inv
 		h := key.hash(Token(t))
 		if b.u >= 0 && !mayExceed(h, b.us-v) {
 			continue
@@ -191,30 +196,24 @@ func perturb(cand []candidate, key noiseKey) Choice {
 	return b.choice()
 }
 
-// filter applies temperature, top-k, top-p and min-p; the result is sorted by falling logit, ties
-// to the lower id. At least one candidate survives unless every logit is NaN.
+// filter applies temperature, top-k, top-p and min-p. At least one candidate survives unless every
+// logit is minus infinity; the order of the result means nothing.
 func (s *Sampler) filter(logits []float32, inv float64) []candidate {
 	c := s.cand[:0]
 	for t, l := range logits {
-		if l == l && !math.IsInf(float64(l), -1) {
-			c = append(c, candidate{Token(t), float64(l) * inv})
+		if v := scaled(min(l, math.MaxFloat32), inv); v > math.Inf(-1) {
+			c = append(c, candidate{Token(t), v})
 		}
 	}
 	s.cand = c
 	if k := s.p.TopK; k > 0 && k < len(c) {
 		c = topK(c, k)
 	}
-	slices.SortFunc(c, byLogit)
 	if p := float64(s.p.TopP); p > 0 && p < 1 && len(c) > 0 {
 		c = topP(c, p)
 	}
 	if m := float64(s.p.MinP); m > 0 && len(c) > 0 {
-		floor := c[0].l + math.Log(m)
-		n := 1
-		for n < len(c) && c[n].l >= floor {
-			n++
-		}
-		c = c[:n]
+		c = minP(c, m)
 	}
 	return c
 }
@@ -263,18 +262,45 @@ func topK(c []candidate, k int) []candidate {
 	return c[:k]
 }
 
-// topP keeps the shortest prefix of c (sorted) whose softmax mass reaches p.
+// topP keeps the shortest run of c by falling logit whose softmax mass reaches p of the whole. It
+// sorts no more of c than it needs.
 func topP(c []candidate, p float64) []candidate {
+	top := highest(c)
 	total := 0.0
 	for _, x := range c {
-		total += math.Exp(x.l - c[0].l)
+		total += math.Exp(x.l - top)
 	}
-	sum := 0.0
-	for i, x := range c {
-		sum += math.Exp(x.l - c[0].l)
-		if sum >= p*total {
-			return c[:i+1]
+	sum, done := 0.0, 0
+	for n := 64; done < len(c); n *= 4 {
+		end := min(done+n, len(c))
+		topK(c[done:], end-done)
+		slices.SortFunc(c[done:end], byLogit)
+		for ; done < end; done++ {
+			sum += math.Exp(c[done].l - top)
+			if sum >= p*total {
+				return c[:done+1]
+			}
 		}
 	}
 	return c
+}
+
+// minP keeps what has at least m times the top probability.
+func minP(c []candidate, m float64) []candidate {
+	floor := highest(c) + math.Log(m)
+	keep := c[:0]
+	for _, x := range c {
+		if x.l >= floor {
+			keep = append(keep, x)
+		}
+	}
+	return keep
+}
+
+func highest(c []candidate) float64 {
+	top := math.Inf(-1)
+	for _, x := range c {
+		top = max(top, x.l)
+	}
+	return top
 }
