@@ -176,3 +176,6 @@ func (f *File) ReadTensor(t Tensor) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// DataOffset returns where a tensor's data begins in the file.
+func (f *File) DataOffset(t Tensor) int64 { return f.data + int64(t.Offset) }
