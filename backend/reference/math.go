@@ -85,3 +85,19 @@ func rope(x []float32, headDim int, sin, cos []float32) {
 		}
 	}
 }
+
+// addTo adds y to x.
+func addTo(x, y []float32) {
+	y = y[:len(x)]
+	for i, v := range y {
+		x[i] += v
+	}
+}
+
+// addScaled adds f*y to x.
+func addScaled(x, y []float32, f float32) {
+	y = y[:len(x)]
+	for i, v := range y {
+		x[i] += float32(f * v)
+	}
+}

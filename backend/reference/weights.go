@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,12 +21,24 @@ type matrix struct {
 
 // row returns a row, decoded into scratch (cols long) when it is packed.
 func (m *matrix) row(i int, scratch []float32) []float32 {
+	return m.block(i, 1, scratch)
+}
+
+// block returns k rows from row i on, decoded into scratch when they are packed.
+func (m *matrix) block(i, k int, scratch []float32) []float32 {
 	if m.f32 != nil {
-		return m.f32[i*m.cols:][:m.cols]
+		return m.f32[i*m.cols:][:k*m.cols]
 	}
-	out := scratch[:m.cols]
-	m.decode(out, m.packed[i*m.rowBytes:][:m.rowBytes])
+	out := scratch[:k*m.cols]
+	m.decode(out, m.packed[i*m.rowBytes:][:k*m.rowBytes])
 	return out
+}
+
+// first returns the matrix of the first n rows.
+func (m *matrix) first(n int) *matrix {
+	f := *m
+	f.rows = n
+	return &f
 }
 
 type layer struct {
@@ -47,6 +60,7 @@ type weights struct {
 
 // loader reads tensors and keeps the first error.
 type loader struct {
+	ctx      context.Context // of the load, which is one call
 	f        *gguf.File
 	packed   bool
 	w        weights
@@ -60,8 +74,8 @@ type loader struct {
 const autoPackBytes = 1 << 30
 
 // loadWeights reads every tensor that the configuration calls for and sets c.vocab.
-func loadWeights(f *gguf.File, c *config, packing string, progress func(float32)) (*weights, error) {
-	l := &loader{f: f, progress: progress}
+func loadWeights(ctx context.Context, f *gguf.File, c *config, packing string, progress func(float32)) (*weights, error) {
+	l := &loader{ctx: ctx, f: f, progress: progress}
 	elements := uint64(0)
 	for _, t := range f.Tensors() {
 		l.total += t.Size()
@@ -126,6 +140,9 @@ func (l *loader) tensor(name string, dims ...int) (raw []byte, t gguf.Tensor) {
 	t, ok := l.f.Tensor(name)
 	if !ok {
 		l.fail(fmt.Errorf("tensor %s is missing", name))
+	}
+	if err := l.ctx.Err(); err != nil {
+		l.fail(err)
 	}
 	if l.err != nil {
 		return nil, t
