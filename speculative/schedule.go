@@ -32,7 +32,7 @@ type Bid struct {
 type Limits struct {
 	Positions int // rows in all, prompt chunks included
 	Sequences int // sequences in one step; 0: no bound
-	Prefill   int // rows kept for prompt chunks when any session waits for one
+	Prefill   int // rows for prompt chunks when any session waits for one: kept for them, and no more; 0: what is left
 }
 
 // Grant gives the bid with this index n positions: prompt tokens, or nodes besides the root.
@@ -56,12 +56,18 @@ func Plan(bids []Bid, l Limits, c Cost) []Grant {
 		}
 	}
 	order(bids, roots, c)
-	reserve := 0
+	reserve, most := 0, l.Sequences
 	if len(prompts) > 0 {
 		reserve = min(l.Prefill, l.Positions/2)
+		if l.Sequences > 1 { // a place in the step, too
+			l.Sequences -= min(len(prompts), max(1, l.Sequences/8))
+		}
 	}
 	grants, used := planRoots(bids, roots, l, left-reserve, c)
-	left -= used
+	if left -= used; l.Prefill > 0 {
+		left = min(left, l.Prefill)
+	}
+	l.Sequences = most
 	slices.SortStableFunc(prompts, func(i, j int) int { return cmp.Compare(bids[i].Since, bids[j].Since) })
 	for _, i := range prompts {
 		if left <= 0 || (l.Sequences > 0 && len(grants) >= l.Sequences) {
@@ -87,6 +93,9 @@ func order(bids []Bid, roots []int, c Cost) {
 				return -1
 			}
 			return 1
+		}
+		if a.Behind && a.Since != b.Since { // density among those behind would starve the least dense
+			return cmp.Compare(a.Since, b.Since)
 		}
 		if d := cmp.Compare(density[j], density[i]); d != 0 {
 			return d
