@@ -22,27 +22,18 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	if err != nil {
 		return nil, nil, err
 	}
-	if l.draining {
-		return nil, nil, retryLater(codes.Unavailable, time.Second, "this cloud is shutting down: open the session elsewhere")
-	}
-	if old == nil && l.connected >= l.c.MaxSessions {
+	if err := l.room(old != nil); err != nil {
 		l.m.refused.Inc()
-		return nil, nil, retryLater(codes.ResourceExhausted, l.retryAfter(),
-			"all %d sessions of target %s are taken", l.c.MaxSessions, l.target.Name)
+		return nil, nil, err
 	}
-	now := l.now()
-	s := &session{id: r.id, stream: r.stream, setup: r.setup, connected: true, opened: now, served: now,
-		exact: r.numerics == "" || r.numerics == l.info.Numerics, notify: make(chan struct{}, 1)}
-	s.v = speculative.NewVerifier(speculative.VerifierConfig{
-		PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes,
-		Ending: speculative.Ending{MaxLength: r.maxLen, EndTokens: r.ends, Stop: r.stop, Piece: l.target.Bytes},
-	}, r.tokens)
+	s := l.newSession(r)
 	if old != nil {
 		l.m.resumed.Inc()
-		s.opened = old.opened
+		s.order, s.opened = old.order, old.opened
 		if sameSetup(old.setup, s.setup) {
 			s.v.Adopt(old.v)
-			s.seq, old.seq = old.seq, 0
+			old.adopted = true
+			l.move(old, s)
 		}
 		l.drop(old)
 	} else {
@@ -50,13 +41,40 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	}
 	l.sessions[s.id] = s
 	l.connected++
-	l.m.connected.Inc()
+	l.count()
 	if c, ok := s.v.Replay(len(r.tokens)); ok {
 		s.push(c)
 	}
-	l.poke()
+	l.mark(s)
 	return s, &outriderv1.Opened{Target: l.describe(), Held: uint32(s.v.Held()), Credit: uint32(l.c.Credit),
 		Window: uint32(l.c.Window), Exact: s.exact}, nil
+}
+
+func (l *loop) newSession(r *request) *session {
+	now := l.now()
+	l.lastOrder++
+	return &session{id: r.id, order: l.lastOrder, stream: r.stream, setup: r.setup, connected: true, opened: now, served: now,
+		exact: r.numerics == "" || r.numerics == l.info.Numerics, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
+		v: speculative.NewVerifier(speculative.VerifierConfig{
+			PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes,
+			Ending: speculative.Ending{MaxLength: r.maxLen, EndTokens: r.ends, Stop: r.stop, Piece: l.target.Bytes},
+		}, r.tokens)}
+}
+
+// room says whether one more session may connect. A resumed one has places that new ones have not:
+// it is in the middle of its text.
+func (l *loop) room(resumed bool) error {
+	if l.draining {
+		return retryLater(codes.Unavailable, time.Second, "this cloud is shutting down: open the session elsewhere")
+	}
+	limit := l.c.MaxSessions
+	if resumed {
+		limit += max(1, limit/8)
+	}
+	if l.connected >= limit {
+		return retryLater(codes.ResourceExhausted, l.retryAfter(), "all %d sessions of target %s are taken", l.c.MaxSessions, l.target.Name)
+	}
+	return nil
 }
 
 // fence ends an older stream of the session and returns what it leaves, once no step of it is under
@@ -64,18 +82,16 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 func (l *loop) fence(ctx context.Context, r *request) (*session, error) {
 	for {
 		old := l.sessions[r.id]
-		if old == nil {
+		if old == nil || l.draining {
 			return nil, nil
 		}
 		if r.stream <= old.stream {
 			return nil, errSuperseded
 		}
-		old.end(errSuperseded)
-		if old.connected {
+		if old.end(errSuperseded); old.connected {
 			l.disconnect(old)
 		}
 		if !old.busy {
-			l.m.idle.Dec()
 			return old, nil
 		}
 		stepped := old.stepped
@@ -91,27 +107,21 @@ func (l *loop) fence(ctx context.Context, r *request) (*session, error) {
 	}
 }
 
-// retryAfter guesses when a place is free: a session's average life is not known, so a second.
-func (l *loop) retryAfter() time.Duration { return time.Second }
+// retryAfter guesses when a place is free: places come free one by one over an average session's
+// life.
+func (l *loop) retryAfter() time.Duration {
+	return min(max(l.meanLife/time.Duration(max(1, l.connected)), 250*time.Millisecond), 10*time.Second)
+}
 
 func (l *loop) describe() *outriderv1.TargetInfo {
 	return &outriderv1.TargetInfo{Name: l.target.Name, Vocabulary: l.info.Vocabulary,
 		ContextLength: uint32(l.info.ContextLength), Numerics: l.info.Numerics, Pace: l.target.Pace}
 }
 
-// disconnect turns a connected session into an idle one.
-func (l *loop) disconnect(s *session) {
-	s.connected, s.idleAt = false, l.now()
-	l.connected--
-	l.m.connected.Dec()
-	l.m.idle.Inc()
-}
-
 // received handles one message, or the end of the receiving side.
 func (l *loop) received(s *session, m *outriderv1.DecodeRequest, err error) (more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.poke()
 	if s.over {
 		return false
 	}
@@ -119,16 +129,20 @@ func (l *loop) received(s *session, m *outriderv1.DecodeRequest, err error) (mor
 		s.finish(speculative.FinishCancelled)
 		return false
 	}
-	if err != nil { // the stream is broken, or a frame could not be read
+	if err == nil {
+		err = s.handle(m, l.now(), l.info.VocabularySize, l.c.Window)
+	} else {
+		err = frameError(err)
+	}
+	if err != nil {
+		if status.Code(err) == codes.InvalidArgument {
+			l.m.faults.Inc()
+			l.c.Logger.Info("a stream broke the protocol", "target", l.target.Name, "error", err)
+		}
 		s.end(err)
 		return false
 	}
-	if err := s.handle(m, l.now(), l.info.VocabularySize, l.c.Window); err != nil {
-		l.m.faults.Inc()
-		l.c.Logger.Info("a stream broke the protocol", "target", l.target.Name, "error", err)
-		s.end(err)
-		return false
-	}
+	l.mark(s)
 	return !s.over
 }
 
@@ -136,7 +150,10 @@ func (l *loop) received(s *session, m *outriderv1.DecodeRequest, err error) (mor
 func (l *loop) take(s *session) (out []*outriderv1.Commit, over bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out, s.out = s.out, nil
+	if out, s.out = s.out, nil; len(out) > 0 {
+		last := out[len(out)-1]
+		s.sent = int(last.GetStart()) + len(last.GetTokens())
+	}
 	return out, s.over, s.err
 }
 
@@ -150,7 +167,7 @@ func (l *loop) expireDeadline(s *session) {
 }
 
 // leave is called when the stream's handler returns: a session that ended is dropped, one whose
-// stream broke keeps its rows for a while.
+// stream broke is kept for a while.
 func (l *loop) leave(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,25 +175,14 @@ func (l *loop) leave(s *session) {
 		return // fenced: a newer stream has taken over
 	}
 	l.disconnect(s)
-	done := s.v.Finished() != speculative.NotFinished || (s.err != nil && status.Code(s.err) == codes.InvalidArgument)
-	if !done {
-		s.over = true
-		l.poke()
-		return
-	}
-	u := s.v.Usage()
-	l.m.drafted.Add(float64(u.Drafted))
-	l.m.judged.Add(float64(u.Judged))
-	l.m.accepted.Add(float64(u.Accepted))
-	l.m.late.Add(float64(u.Late))
-	l.m.stale.Add(float64(u.Stale))
 	s.over = true
-	if !s.busy { // otherwise the end of the step drops it
-		l.m.idle.Dec()
+	switch {
+	case s.v.Finished() == speculative.NotFinished && status.Code(s.err) != codes.InvalidArgument:
+	case s.busy:
+		s.done = true // the end of the step drops it
+	default:
 		l.drop(s)
-		return
 	}
-	s.idleAt -= l.c.IdleTTL // due as soon as the step is over
 }
 
 // drain refuses new sessions; when end is set the present ones are told to go elsewhere.

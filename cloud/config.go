@@ -32,15 +32,20 @@ type restarter interface {
 
 // Config of a Server. Zero values mean the defaults.
 type Config struct {
-	Targets           []Target // the first is the default
-	MaxSessions       int      // connected at once, per target; default 4096
-	MaxPassesPerToken float64  // bound on run-ahead for sessions that do not ask; default 1
-	Window            int      // nodes in flight per session; default speculative.DefaultWindow
-	Credit            int      // tokens beyond the edge's Ack; default speculative.DefaultCredit
-	StepPositions     int      // rows of one step; default 512
-	StepSequences     int      // sessions of one step; default 256
-	FairWait          time.Duration
-	IdleTTL           time.Duration // a broken session keeps its rows this long; default 60 s
+	Targets           []Target      // the first is the default
+	MaxSessions       int           // connected at once, per target; an eighth more may resume; default 4096
+	MaxIdle           int           // broken sessions remembered, per target; default MaxSessions
+	MaxOpening        int           // streams whose Open is being read at once; others wait; default 256
+	MaxStreams        int           // streams of one connection; default 1024
+	MaxConnections    int           // default 2 x MaxSessions
+	MaxPassesPerToken float64       // bound on run-ahead for sessions that do not ask; default 1
+	Window            int           // nodes in flight per session; default speculative.DefaultWindow
+	Credit            int           // tokens beyond the edge's Ack; default speculative.DefaultCredit
+	StepPositions     int           // rows of one step; default 512
+	StepSequences     int           // sessions of one step, at least 2; default 256
+	FairWait          time.Duration // a ready session that waited this long goes first; default 500 ms
+	IdleTTL           time.Duration // a broken session is remembered this long; default 60 s
+	StallTimeout      time.Duration // a session is broken off that acknowledges nothing for this long; default 2 min
 	OpenTimeout       time.Duration // a stream must say Open within; default 10 s
 	Logger            *slog.Logger
 	Metrics           *Metrics
@@ -52,19 +57,30 @@ func (c *Config) defaults() error {
 	}
 	seen := map[string]bool{}
 	for _, t := range c.Targets {
-		if t.Name == "" || seen[t.Name] {
+		switch {
+		case t.Name == "":
+			return errors.New("a target has no name")
+		case seen[t.Name]:
 			return fmt.Errorf("two targets are named %q", t.Name)
+		case t.Model == nil:
+			return fmt.Errorf("target %q has no model", t.Name)
 		}
 		seen[t.Name] = true
 	}
 	set(&c.MaxSessions, 4096)
+	set(&c.MaxIdle, c.MaxSessions)
+	set(&c.MaxOpening, 256)
+	set(&c.MaxStreams, 1024)
+	set(&c.MaxConnections, 2*c.MaxSessions)
 	set(&c.MaxPassesPerToken, 1)
 	set(&c.Window, speculative.DefaultWindow)
 	set(&c.Credit, speculative.DefaultCredit)
 	set(&c.StepPositions, 512)
 	set(&c.StepSequences, 256)
+	c.StepSequences = max(2, c.StepSequences)
 	set(&c.FairWait, 500*time.Millisecond)
 	set(&c.IdleTTL, time.Minute)
+	set(&c.StallTimeout, 2*time.Minute)
 	set(&c.OpenTimeout, 10*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

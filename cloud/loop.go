@@ -1,9 +1,8 @@
 package cloud
 
 import (
+	"container/list"
 	"context"
-	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +14,8 @@ import (
 )
 
 // loop is the batching loop of one target. Its mutex guards all sessions of the target and is never
-// held while the model runs or a message is sent.
+// held while the model runs or a message is sent. What a step costs the loop depends on the
+// sessions that have something to run, not on how many there are.
 type loop struct {
 	c      *Config
 	target Target
@@ -23,29 +23,51 @@ type loop struct {
 	m      labelled
 	start  time.Time
 
-	mu         sync.Mutex
-	sessions   map[sessionID]*session
-	connected  int
-	draining   bool
+	mu        sync.Mutex
+	sessions  map[sessionID]*session
+	connected int
+	idle      list.List // of *session, the longest idle first
+	draining  bool
+	lastOrder uint64
+	meanLife  time.Duration // smoothed life of a session
+
+	marked  []*session // to be looked at before the next step
+	spare   []*session // its other buffer
+	timers  timers
+	changed chan struct{}
+
 	lastSeq    backend.Sequence
-	free       []backend.Sequence // to be released before the next step
-	cost       costModel
+	holders    map[*session]struct{} // sessions with a sequence
+	free       []backend.Sequence    // to be released before the next step
+	blocked    []*session            // wait for KV memory, the oldest first
 	generation uint64
-	changed    chan struct{}
+	cost       costModel
 }
 
 func newLoop(c *Config, t Target) *loop {
 	l := &loop{c: c, target: t, info: t.Model.Info(), m: c.Metrics.of(t.Name), start: time.Now(),
-		sessions: map[sessionID]*session{}, changed: make(chan struct{}, 1)}
+		sessions: map[sessionID]*session{}, holders: map[*session]struct{}{}, changed: make(chan struct{}, 1)}
 	if r, ok := t.Model.(restarter); ok {
 		l.generation = r.Generation()
 	}
 	return l
 }
 
-func (l *loop) now() speculative.Time { return time.Since(l.start) }
+// now is never 0, which means "not set".
+func (l *loop) now() speculative.Time { return 1 + time.Since(l.start) }
 
-// poke tells the loop that there may be something to run.
+// mark makes the loop look at a session before the next step: its offer may have changed.
+func (l *loop) mark(s *session) {
+	s.fresh = false
+	if s.marked || !s.runnable() {
+		return
+	}
+	s.marked, s.markedAt = true, l.now()
+	l.marked = append(l.marked, s)
+	l.poke()
+}
+
+// poke tells the loop that there may be something to do.
 func (l *loop) poke() {
 	select {
 	case l.changed <- struct{}{}:
@@ -53,45 +75,65 @@ func (l *loop) poke() {
 	}
 }
 
-// share is one session's part of a step.
-type share struct {
-	s     *session
-	seg   speculative.Segment
-	queue time.Duration
-}
-
-// run steps the target until ctx is done.
+// run steps the target until ctx is done, then frees what the sessions hold.
 func (l *loop) run(ctx context.Context) {
+	defer l.releaseAll()
+	failures := 0
 	for ctx.Err() == nil {
 		l.mu.Lock()
+		now := l.now()
 		l.checkGeneration()
-		l.expire()
+		l.expire(now)
+		l.ring(now)
 		ratio := l.cost.cost().Ratio()
-		shares, wake := l.plan(ratio)
-		batch := make([]backend.Segment, len(shares))
-		for i, sh := range shares {
-			batch[i] = sh.s.segment(sh.seg)
-		}
+		shares, batch := l.plan(now, ratio)
 		free := l.free
 		l.free = nil
+		wake := l.nextWake()
 		l.mu.Unlock()
 
-		if len(free) > 0 {
-			if err := l.target.Model.Release(ctx, free); err != nil && ctx.Err() == nil {
-				l.c.Logger.Warn("could not release sequences", "target", l.target.Name, "error", err)
-			}
-		}
+		l.release(ctx, free)
 		if len(shares) == 0 {
 			l.rest(ctx, wake)
 			continue
 		}
 		begin := time.Now()
 		results, err := l.target.Model.Forward(ctx, batch)
-		l.apply(shares, results, err, time.Since(begin), ratio)
-		if err != nil {
-			l.recover(ctx, err)
+		if err = l.apply(shares, results, err, time.Since(begin), ratio); err == nil {
+			failures = 0
+			continue
 		}
+		failures++
+		l.recover(ctx, err, failures)
 	}
+}
+
+// release hands sequences back to the model; what it would not take is tried again.
+func (l *loop) release(ctx context.Context, free []backend.Sequence) {
+	if len(free) == 0 {
+		return
+	}
+	err := l.target.Model.Release(ctx, free)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	l.c.Logger.Warn("could not release sequences", "target", l.target.Name, "error", err)
+	l.mu.Lock()
+	l.free = append(l.free, free...)
+	l.mu.Unlock()
+}
+
+// releaseAll leaves the model, which is the caller's, as it was.
+func (l *loop) releaseAll() {
+	l.mu.Lock()
+	for s := range l.holders {
+		l.releaseRows(s)
+	}
+	free := l.free
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	l.release(ctx, free)
 }
 
 // rest waits until something changes; wake is 0 when time alone changes nothing.
@@ -110,21 +152,25 @@ func (l *loop) rest(ctx context.Context, wake speculative.Time) {
 }
 
 // recover waits until a model that failed as a whole is back.
-func (l *loop) recover(ctx context.Context, err error) {
+func (l *loop) recover(ctx context.Context, err error, failures int) {
 	if ctx.Err() != nil {
 		return
 	}
-	l.m.restarts.Inc()
+	l.m.failures.Inc()
 	l.c.Logger.Warn("the target failed, its sessions will be run again", "target", l.target.Name, "error", err)
 	if r, ok := l.target.Model.(restarter); ok {
-		err := r.Wait(ctx)
-		if err == nil || ctx.Err() != nil {
-			return
+		if err := r.Wait(ctx); err != nil && ctx.Err() == nil {
+			l.c.Logger.Error("the target does not come back", "target", l.target.Name, "error", err)
+			l.failAll(retryLater(codes.Unavailable, 10*time.Second, "the target model is gone: %s", err))
 		}
-		l.c.Logger.Error("the target does not come back", "target", l.target.Name, "error", err)
-		l.failAll(status.Errorf(codes.Unavailable, "the target model is gone: %s", err))
 	}
-	l.rest(ctx, l.now()+500*time.Millisecond)
+	// A model that fails at once must not make this loop spin.
+	t := time.NewTimer(min(20*time.Millisecond<<min(failures-1, 6), time.Second))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 func (l *loop) failAll(err error) {
@@ -138,54 +184,104 @@ func (l *loop) failAll(err error) {
 // checkGeneration notices that the model's process was replaced: it holds nothing any more.
 func (l *loop) checkGeneration() {
 	r, ok := l.target.Model.(restarter)
-	if !ok || r.Generation() == l.generation {
+	if !ok {
 		return
 	}
-	l.generation = r.Generation()
+	g := r.Generation()
+	if g == l.generation {
+		return
+	}
+	l.generation = g
 	l.free = nil
-	for _, s := range l.sessions {
+	for s := range l.holders {
+		s.seq, s.fresh = 0, false
 		s.v.Lost()
-		s.fresh, s.blocked = false, false
+	}
+	clear(l.holders)
+	l.unblock()
+}
+
+// disconnect turns a connected session into an idle one.
+func (l *loop) disconnect(s *session) {
+	s.connected, s.blocked, s.idleSince = false, false, l.now()
+	s.idleAt = l.idle.PushBack(s)
+	l.connected--
+	for e := l.idle.Front(); e != nil && l.idle.Len() > l.c.MaxIdle; {
+		o := e.Value.(*session)
+		if e = e.Next(); !o.busy {
+			l.drop(o)
+		}
+	}
+	l.count()
+	l.unblock() // its rows are up for eviction now
+	l.poke()    // and its expiry is a date
+}
+
+// drop forgets a session that is not busy and frees its rows; the next step's beginning releases
+// them.
+func (l *loop) drop(s *session) {
+	if l.sessions[s.id] != s {
+		return
+	}
+	delete(l.sessions, s.id)
+	if s.idleAt != nil {
+		l.idle.Remove(s.idleAt)
+		s.idleAt = nil
+	}
+	if !s.adopted {
+		l.account(s)
+	}
+	l.releaseRows(s)
+	l.count()
+	l.unblock()
+	l.poke()
+}
+
+func (l *loop) account(s *session) {
+	u := s.v.Usage()
+	l.m.drafted.Add(float64(u.Drafted))
+	l.m.judged.Add(float64(u.Judged))
+	l.m.accepted.Add(float64(u.Accepted))
+	l.m.late.Add(float64(u.Late))
+	l.m.stale.Add(float64(u.Stale))
+	life := l.now() - s.opened
+	if l.meanLife == 0 {
+		l.meanLife = life
+	}
+	l.meanLife += (life - l.meanLife) / 16
+}
+
+func (l *loop) count() {
+	l.m.connected.Set(float64(l.connected))
+	l.m.idle.Set(float64(l.idle.Len()))
+}
+
+// expire drops sessions that have been idle for too long.
+func (l *loop) expire(now speculative.Time) {
+	for e := l.idle.Front(); e != nil; e = l.idle.Front() {
+		s := e.Value.(*session)
+		if s.busy || now-s.idleSince < l.c.IdleTTL {
+			return
+		}
+		l.drop(s)
 	}
 }
 
-// plan asks every session for its offer and fills one step.
-func (l *loop) plan(ratio float64) ([]share, speculative.Time) {
-	now := l.now()
-	var wake speculative.Time
-	var bids []speculative.Bid
-	var who []*session
-	for _, s := range l.sessions {
-		if !s.connected || s.blocked || s.over {
-			if !s.connected && s.seq != 0 {
-				wake = earliest(wake, s.idleAt+l.c.IdleTTL)
-			}
-			continue
-		}
-		o := s.currentOffer(now, ratio)
-		if !o.Ready {
-			wake = earliest(wake, o.Wake)
-			continue
-		}
-		bids = append(bids, speculative.Bid{Offer: o, Since: s.served, Behind: now-max(s.served, s.readyAt) > l.c.FairWait})
-		who = append(who, s)
+// ring marks the sessions whose time has come.
+func (l *loop) ring(now speculative.Time) {
+	for _, s := range l.timers.due(now) {
+		s.timer = 0
+		l.mark(s)
 	}
-	if len(bids) == 0 {
-		return nil, wake
+}
+
+// nextWake is when the loop has to look again though nothing happens; 0: never.
+func (l *loop) nextWake() speculative.Time {
+	wake := l.timers.next()
+	if e := l.idle.Front(); e != nil {
+		wake = earliest(wake, e.Value.(*session).idleSince+l.c.IdleTTL)
 	}
-	cost := l.cost.cost()
-	limits := speculative.Limits{Positions: l.c.StepPositions, Sequences: l.c.StepSequences, Prefill: prefillRows(cost)}
-	var shares []share
-	for _, g := range speculative.Plan(bids, limits, cost) {
-		s := who[g.Bid]
-		if s.seq == 0 {
-			l.lastSeq++
-			s.seq = l.lastSeq
-		}
-		shares = append(shares, share{s, s.v.Begin(g.N), s.sinceReady(now)})
-		s.busy, s.stepped, s.fresh, s.readyAt = true, make(chan struct{}), false, 0
-	}
-	return shares, 0
+	return wake
 }
 
 func earliest(a, b speculative.Time) speculative.Time {
@@ -195,159 +291,4 @@ func earliest(a, b speculative.Time) speculative.Time {
 	return a
 }
 
-// prefillRows bounds the prompt chunks of one step, so that a long prompt delays nobody by more
-// than about a tenth of a second.
-func prefillRows(c speculative.Cost) int {
-	return int(min(256, max(16, 100*time.Millisecond/c.Position)))
-}
-
-// apply hands the outcome of a step to its sessions.
-func (l *loop) apply(shares []share, results []backend.Result, err error, took time.Duration, ratio float64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	decode, prompt := 0, 0
-	if err == nil && len(results) != len(shares) {
-		err = errors.New("the model returned a result for another number of segments")
-	}
-	for i, sh := range shares {
-		s := sh.s
-		s.busy, s.fresh, s.served = false, false, now
-		close(s.stepped)
-		s.stepped = nil
-		if err != nil {
-			s.v.Discard(sh.seg, true)
-			continue
-		}
-		if e := results[i].Err; e != nil {
-			l.segmentFailed(sh, e, shares)
-			continue
-		}
-		if sh.seg.Prefill {
-			prompt += len(sh.seg.Tokens)
-		} else {
-			decode += len(sh.seg.Tokens)
-			l.m.queue.Observe(sh.queue.Seconds())
-		}
-		l.scored(sh, results[i].Choices, now, took, ratio, len(shares))
-		if !s.connected && s.over {
-			l.drop(s)
-		}
-	}
-	if err != nil {
-		return
-	}
-	if prompt == 0 {
-		l.cost.observe(decode, took)
-		c := l.cost.cost()
-		l.m.costStep.Set(c.Step.Seconds())
-		l.m.costRow.Set(c.Position.Seconds())
-	}
-	l.m.step.Observe(took.Seconds())
-	l.m.batch.Observe(float64(len(shares)))
-	l.m.promptRows.Add(float64(prompt))
-	l.m.decodeRows.Add(float64(decode))
-}
-
-func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Time, took time.Duration, ratio float64, load int) {
-	c, err := sh.s.v.Scored(now, sh.seg, choices, ratio)
-	if err != nil {
-		sh.s.v.Discard(sh.seg, true)
-		sh.s.end(status.Errorf(codes.Internal, "the target misbehaves: %s", err))
-		return
-	}
-	c.Queue, c.Score, c.Load = sh.queue, took, load
-	for _, f := range c.Fates {
-		l.m.fate[f].Inc()
-	}
-	sh.s.push(c)
-}
-
-// segmentFailed handles one session's own failure.
-func (l *loop) segmentFailed(sh share, err error, shares []share) {
-	s := sh.s
-	switch {
-	case errors.Is(err, backend.ErrSequenceLost):
-		s.v.Discard(sh.seg, true)
-	case errors.Is(err, backend.ErrNoMemory):
-		s.v.Discard(sh.seg, sh.seg.Keep != nil)
-		l.makeRoom(s, shares)
-	case errors.Is(err, backend.ErrContextFull):
-		s.v.Discard(sh.seg, true)
-		s.finish(speculative.FinishLength)
-	default:
-		s.v.Discard(sh.seg, true)
-		l.c.Logger.Error("the target refused a segment", "target", l.target.Name, "error", err)
-		s.end(status.Errorf(codes.Internal, "the target refused a segment: %s", err))
-	}
-}
-
-// makeRoom frees KV memory for s: the rows of broken sessions first, the longest idle first; then
-// those of the youngest session, so that the oldest always gets on. With nothing to take, s waits.
-func (l *loop) makeRoom(s *session, shares []share) {
-	var victim *session
-	for _, o := range l.sessions {
-		if o == s || o.seq == 0 || o.v.Held() == 0 || o.busy || inStep(o, shares) {
-			continue
-		}
-		if victim == nil || better(o, victim) {
-			victim = o
-		}
-	}
-	if victim == nil || (victim.connected && victim.opened < s.opened) {
-		s.blocked = true
-		l.releaseRows(s)
-		return
-	}
-	l.m.evictions.Inc()
-	l.releaseRows(victim)
-}
-
-// better prefers idle sessions, the longest idle first, then the youngest connected one.
-func better(a, b *session) bool {
-	switch {
-	case a.connected != b.connected:
-		return !a.connected
-	case !a.connected:
-		return a.idleAt < b.idleAt
-	}
-	return a.opened > b.opened
-}
-
-func inStep(s *session, shares []share) bool {
-	return slices.ContainsFunc(shares, func(sh share) bool { return sh.s == s })
-}
-
-// releaseRows gives a session's KV rows back; the session may go on and is then run again from 0.
-func (l *loop) releaseRows(s *session) {
-	if s.seq != 0 {
-		l.free = append(l.free, s.seq)
-	}
-	s.seq, s.fresh = 0, false
-	s.v.Lost()
-}
-
-// drop forgets a session and frees its rows; the next step's beginning releases them.
-func (l *loop) drop(s *session) {
-	if l.sessions[s.id] == s {
-		delete(l.sessions, s.id)
-	}
-	if !s.busy {
-		l.releaseRows(s)
-	}
-	for _, o := range l.sessions {
-		o.blocked = false
-	}
-	l.poke()
-}
-
-// expire drops sessions that have been without a stream for too long.
-func (l *loop) expire() {
-	now := l.now()
-	for _, s := range l.sessions {
-		if !s.connected && !s.busy && now-s.idleAt >= l.c.IdleTTL {
-			l.m.idle.Dec()
-			l.drop(s)
-		}
-	}
-}
+var errStalled = status.Error(codes.Canceled, "nothing was acknowledged for too long: resume the session when you read again")

@@ -17,7 +17,7 @@ type Metrics struct {
 	queue     *prometheus.HistogramVec
 	batch     *prometheus.HistogramVec
 	evictions *prometheus.CounterVec
-	restarts  *prometheus.CounterVec
+	failures  *prometheus.CounterVec
 	faults    *prometheus.CounterVec
 	cost      *prometheus.GaugeVec // target, part: step, position
 }
@@ -44,13 +44,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		queue:     histogram("queue_seconds", "Time a ready session waited for its step.", prometheus.ExponentialBuckets(0.0005, 2, 14)),
 		batch:     histogram("step_sessions", "Sessions that shared a step.", prometheus.ExponentialBuckets(1, 2, 10)),
 		evictions: counter("evictions_total", "Sequences whose KV rows were dropped for want of memory.", "target"),
-		restarts:  counter("model_failures_total", "Steps lost because the model process was gone.", "target"),
+		failures:  counter("model_failures_total", "Steps lost because the model process was gone.", "target"),
 		faults:    counter("faults_total", "Streams ended by a malformed message.", "target"),
 		cost:      gauge("cost_seconds", "Measured cost of a step and of one row.", "target", "part"),
 	}
 	if reg != nil {
 		reg.MustRegister(m.sessions, m.opened, m.tokens, m.nodes, m.rows, m.step, m.queue, m.batch, m.evictions,
-			m.restarts, m.faults, m.cost)
+			m.failures, m.faults, m.cost)
 	}
 	return m
 }
@@ -58,7 +58,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 // labelled holds one target's metrics, looked up once.
 type labelled struct {
 	connected, idle, costStep, costRow                                    prometheus.Gauge
-	opened, resumed, refused, promptRows, decodeRows, evictions, restarts prometheus.Counter
+	opened, resumed, refused, promptRows, decodeRows, evictions, failures prometheus.Counter
 	faults, drafted, judged, accepted, late, stale                        prometheus.Counter
 	fate                                                                  [5]prometheus.Counter
 	step, queue, batch                                                    prometheus.Observer
@@ -71,7 +71,7 @@ func (m *Metrics) of(t string) labelled {
 		opened: m.opened.WithLabelValues(t, "new"), resumed: m.opened.WithLabelValues(t, "resumed"),
 		refused: m.opened.WithLabelValues(t, "refused"), evictions: m.evictions.WithLabelValues(t),
 		promptRows: m.rows.WithLabelValues(t, "prompt"), decodeRows: m.rows.WithLabelValues(t, "decode"),
-		restarts: m.restarts.WithLabelValues(t), faults: m.faults.WithLabelValues(t),
+		failures: m.failures.WithLabelValues(t), faults: m.faults.WithLabelValues(t),
 		drafted: m.nodes.WithLabelValues(t, "drafted"), judged: m.nodes.WithLabelValues(t, "judged"),
 		accepted: m.nodes.WithLabelValues(t, "accepted"), late: m.nodes.WithLabelValues(t, "late"),
 		stale: m.nodes.WithLabelValues(t, "stale"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -20,10 +21,11 @@ import (
 // Server implements DecodeService.
 type Server struct {
 	outriderv1.UnimplementedDecodeServiceServer
-	c      Config
-	loops  map[string]*loop
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	c       Config
+	loops   map[string]*loop
+	opening chan struct{} // a place for each stream whose Open is being read
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 }
 
 // NewServer starts the loops of all targets. Close it after use; the models stay the caller's.
@@ -32,7 +34,7 @@ func NewServer(c Config) (*Server, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{c: c, loops: map[string]*loop{}, cancel: cancel}
+	s := &Server{c: c, loops: map[string]*loop{}, cancel: cancel, opening: make(chan struct{}, c.MaxOpening)}
 	for _, t := range c.Targets {
 		l := newLoop(&s.c, t)
 		s.loops[t.Name] = l
@@ -41,21 +43,25 @@ func NewServer(c Config) (*Server, error) {
 	return s, nil
 }
 
-// maxFrame bounds one message; an Open carries the whole prompt.
-const maxFrame = 8 << 20
-
-// ServerOptions are the gRPC options that fit this service: keepalive finds dead edges, frames are
-// bounded.
-func ServerOptions() []grpc.ServerOption {
+// Options are the gRPC server options that fit this service: keepalive finds dead edges, frames are
+// no larger than the longest valid Open, streams of one connection are bounded.
+func (s *Server) Options() []grpc.ServerOption {
+	context := 0
+	for _, l := range s.loops {
+		context = max(context, l.info.ContextLength)
+	}
 	return []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxFrame),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.MaxRecvMsgSize(maxFrame(context)),
+		grpc.MaxHeaderListSize(16 << 10),
+		grpc.MaxConcurrentStreams(uint32(s.c.MaxStreams)),
+		grpc.ConnectionTimeout(s.c.OpenTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second,
+			MaxConnectionIdle: 10 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.WriteBufferSize(0), // a commit is small and must go at once
 	}
 }
 
-// Close stops the loops. Streams end with UNAVAILABLE.
+// Close stops the loops. Streams end with UNAVAILABLE; the models' sequences are released.
 func (s *Server) Close() {
 	s.each(func(l *loop) { l.drain(true) })
 	s.cancel()
@@ -94,9 +100,26 @@ func (s *Server) Sessions() (connected, idle int) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		connected += l.connected
-		idle += len(l.sessions) - l.connected
+		idle += l.idle.Len()
 	})
 	return connected, idle
+}
+
+// Ready says why no session can be served now, nil when one can.
+func (s *Server) Ready() error {
+	for _, t := range s.c.Targets {
+		l := s.loops[t.Name]
+		l.mu.Lock()
+		draining := l.draining
+		l.mu.Unlock()
+		if draining {
+			return errors.New("draining")
+		}
+		if r, ok := t.Model.(interface{ Running() bool }); ok && !r.Running() {
+			return fmt.Errorf("target %s is restarting", t.Name)
+		}
+	}
+	return nil
 }
 
 // ListModels implements DecodeService.
@@ -108,14 +131,17 @@ func (s *Server) ListModels(context.Context, *outriderv1.ListModelsRequest) (*ou
 	return r, nil
 }
 
+type decodeStream = grpc.BidiStreamingServer[outriderv1.DecodeRequest, outriderv1.DecodeResponse]
+
 // Decode implements DecodeService: one session's stream. This goroutine sends, a second one
 // receives, the target's loop decides.
-func (s *Server) Decode(stream grpc.BidiStreamingServer[outriderv1.DecodeRequest, outriderv1.DecodeResponse]) error {
+func (s *Server) Decode(stream decodeStream) error {
+	ctx := stream.Context()
 	l, r, err := s.open(stream)
 	if err != nil {
 		return err
 	}
-	ss, opened, err := l.admit(stream.Context(), r)
+	ss, opened, err := l.admit(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -123,14 +149,7 @@ func (s *Server) Decode(stream grpc.BidiStreamingServer[outriderv1.DecodeRequest
 	if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Opened{Opened: opened}}); err != nil {
 		return err
 	}
-	go func() { // ends with the stream, which ends when this handler returns
-		for {
-			m, err := stream.Recv()
-			if !l.received(ss, m, err) {
-				return
-			}
-		}
-	}()
+	go receive(stream, l, ss) // ends with the stream, which ends when this handler returns
 	var deadline <-chan time.Time
 	if r.deadline > 0 {
 		t := time.NewTimer(r.deadline)
@@ -139,8 +158,8 @@ func (s *Server) Decode(stream grpc.BidiStreamingServer[outriderv1.DecodeRequest
 	}
 	for {
 		select {
-		case <-stream.Context().Done():
-			return stream.Context().Err()
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-deadline:
 			l.expireDeadline(ss)
 		case <-ss.notify:
@@ -157,29 +176,73 @@ func (s *Server) Decode(stream grpc.BidiStreamingServer[outriderv1.DecodeRequest
 	}
 }
 
-// open waits for the stream's first message and validates it.
-func (s *Server) open(stream grpc.BidiStreamingServer[outriderv1.DecodeRequest, outriderv1.DecodeResponse]) (*loop, *request, error) {
+// An edge sends a few hundred messages a second at most. One that sends more is read more slowly:
+// it holds up itself only.
+const (
+	burstMessages = 256
+	burstPeriod   = 100 * time.Millisecond
+)
+
+func receive(stream decodeStream, l *loop, ss *session) {
+	n, since := 0, time.Now()
+	for {
+		m, err := stream.Recv()
+		if !l.received(ss, m, err) {
+			return
+		}
+		if n++; n < burstMessages {
+			continue
+		}
+		if wait := burstPeriod - time.Since(since); wait > 0 {
+			t := time.NewTimer(wait)
+			select {
+			case <-t.C:
+			case <-stream.Context().Done():
+			}
+			t.Stop()
+		}
+		n, since = 0, time.Now()
+	}
+}
+
+// open reads the stream's first message and validates it. An Open may be large: only so many are
+// read at once, and each within a time.
+func (s *Server) open(stream decodeStream) (*loop, *request, error) {
+	t := time.NewTimer(s.c.OpenTimeout)
+	defer t.Stop()
+	select {
+	case s.opening <- struct{}{}:
+		defer func() { <-s.opening }()
+	case <-stream.Context().Done():
+		return nil, nil, stream.Context().Err()
+	case <-t.C:
+		return nil, nil, retryLater(codes.ResourceExhausted, time.Second, "too many sessions are being opened")
+	}
 	type first struct {
 		m   *outriderv1.DecodeRequest
 		err error
 	}
 	ch := make(chan first, 1)
-	go func() {
+	go func() { // ends with the stream
 		m, err := stream.Recv()
 		ch <- first{m, err}
 	}()
-	t := time.NewTimer(s.c.OpenTimeout)
-	defer t.Stop()
 	var f first
 	select {
 	case f = <-ch:
 	case <-t.C:
 		return nil, nil, status.Errorf(codes.DeadlineExceeded, "no open message within %s", s.c.OpenTimeout)
 	}
-	if f.err != nil {
-		return nil, nil, f.err
+	switch {
+	case errors.Is(f.err, io.EOF):
+		return s.checked(nil)
+	case f.err != nil:
+		return nil, nil, frameError(f.err)
 	}
-	o := f.m.GetOpen()
+	return s.checked(f.m.GetOpen())
+}
+
+func (s *Server) checked(o *outriderv1.Open) (*loop, *request, error) {
 	if o == nil {
 		return nil, nil, invalid("the first message of a stream must be open")
 	}
@@ -189,7 +252,7 @@ func (s *Server) open(stream grpc.BidiStreamingServer[outriderv1.DecodeRequest, 
 	}
 	l, ok := s.loops[name]
 	if !ok {
-		return nil, nil, status.Errorf(codes.NotFound, "no model %q here, there is %s", name, s.names())
+		return nil, nil, status.Errorf(codes.NotFound, "no model %.64q here, there is %s", name, s.names())
 	}
 	r, err := checkOpen(o, l.target, l.info, &s.c)
 	if err != nil {
@@ -206,21 +269,4 @@ func (s *Server) names() string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")
-}
-
-// Ready says whether every target is there to serve.
-func (s *Server) Ready() error {
-	for _, t := range s.c.Targets {
-		l := s.loops[t.Name]
-		l.mu.Lock()
-		draining := l.draining
-		l.mu.Unlock()
-		if draining {
-			return errors.New("draining")
-		}
-		if r, ok := t.Model.(interface{ Running() bool }); ok && !r.Running() {
-			return fmt.Errorf("target %s is restarting", t.Name)
-		}
-	}
-	return nil
 }

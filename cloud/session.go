@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"container/list"
 	"errors"
 	"time"
 
@@ -14,29 +15,51 @@ import (
 
 // session is one stream's state. Everything in it is guarded by its loop's mutex: the receiving
 // goroutine hands messages in, the loop steps, the stream's handler takes commits out.
+//
+// A session is connected (its stream's handler runs) or idle (the stream broke; it may be resumed).
+// A connected one is busy (part of the step under way), blocked (waits for KV memory), over (the
+// handler sends what is left and leaves) or marked (the loop looks at it before the next step).
 type session struct {
-	id        sessionID
-	stream    uint32
-	setup     backend.Setup
-	v         *speculative.Verifier
-	seq       backend.Sequence // 0: none
+	id     sessionID
+	order  uint64 // of admission, kept on resume: older sessions go first when KV memory is short
+	stream uint32
+	setup  backend.Setup
+	v      *speculative.Verifier
+	seq    backend.Sequence // 0: none
+	exact  bool
+
 	connected bool
-	busy      bool          // part of the step under way
-	stepped   chan struct{} // closed when that step is over, nil while not busy
-	blocked   bool          // waits for KV memory
-	offer     speculative.Offer
-	fresh     bool // offer is up to date
-	readyAt   speculative.Time
-	served    speculative.Time
-	opened    speculative.Time
-	idleAt    speculative.Time
-	exact     bool
+	busy      bool
+	stepped   chan struct{} // closed when the step under way is over, nil while not busy
+	blocked   bool
+	probing   bool // was blocked and tries again; when it succeeds the next one may
+	narrow    bool // the next segment goes without drafts: there was no room for them
+	suspect   int  // steps in a row that failed as a whole with this session in them
+	done      bool // left for good while busy: dropped at the end of the step
+	adopted   bool // a newer stream has taken its counters over
+	idleAt    *list.Element
+	idleSince speculative.Time
+
+	marked   bool
+	markedAt speculative.Time
+	offer    speculative.Offer
+	fresh    bool             // offer is up to date
+	readyAt  speculative.Time // 0: not ready
+	parkedAt speculative.Time // since when nothing but the edge's Ack can get it on; 0: not so
+	timer    speculative.Time // earliest entry in the loop's timers; 0: none
+	served   speculative.Time
+	opened   speculative.Time
 
 	out    []*outriderv1.Commit
+	sent   int           // length of the log as handed to the stream
+	acked  int           // and as acknowledged
 	over   bool          // nothing follows out
 	err    error         // how the stream ends
 	notify chan struct{} // something changed for the handler
 }
+
+// runnable says whether the session may be part of a step.
+func (s *session) runnable() bool { return s.connected && !s.busy && !s.blocked && !s.over }
 
 var errSuperseded = status.Error(codes.Aborted, "a newer stream of this session has been opened")
 
@@ -78,7 +101,6 @@ func (s *session) finish(why speculative.Finish) {
 
 // handle applies one message of the stream.
 func (s *session) handle(m *outriderv1.DecodeRequest, now speculative.Time, vocabulary, window int) error {
-	s.fresh = false
 	switch x := m.GetMessage().(type) {
 	case *outriderv1.DecodeRequest_Propose:
 		p, err := propose(x.Propose, vocabulary, window)
@@ -87,7 +109,12 @@ func (s *session) handle(m *outriderv1.DecodeRequest, now speculative.Time, voca
 		}
 		return protocolStatus(s.v.Propose(now, p))
 	case *outriderv1.DecodeRequest_Ack:
-		return protocolStatus(s.v.Ack(int(min(x.Ack.GetCommitted(), maxUint31))))
+		n := x.Ack.GetCommitted()
+		if int64(n) > int64(s.sent) {
+			return invalid("%d positions are acknowledged, %d were sent", n, s.sent)
+		}
+		s.acked = max(s.acked, int(n))
+		return protocolStatus(s.v.Ack(int(n)))
 	case *outriderv1.DecodeRequest_Cancel:
 		s.finish(speculative.FinishCancelled)
 		return nil
@@ -102,18 +129,6 @@ func protocolStatus(err error) error {
 		return invalid("%s", err)
 	}
 	return err
-}
-
-// currentOffer is the session's offer for the next step, computed only when it may have changed.
-func (s *session) currentOffer(now speculative.Time, ratio float64) speculative.Offer {
-	if s.fresh && (s.offer.Ready || s.offer.Wake == 0 || now < s.offer.Wake) {
-		return s.offer
-	}
-	s.offer, s.fresh = s.v.Offer(now, ratio), true
-	if s.offer.Ready && s.readyAt == 0 {
-		s.readyAt = max(now, 1)
-	}
-	return s.offer
 }
 
 // segment turns a granted share into a model segment.

@@ -23,7 +23,25 @@ const (
 	sessionBytes  = 16
 	maxUint31     = math.MaxInt32
 	confidenceOne = 255
+	maxBiasBytes  = 16 << 10 // encoded logit_bias, at most 1024 entries
+	maxNameBytes  = 256
+	maxTokenBytes = 5 // a varint of 32 bits
 )
+
+// maxFrame bounds one message: the longest Open that can be valid for a context of that length.
+func maxFrame(context int) int {
+	return 4096 + maxTokenBytes*context + maxBiasBytes + maxStops*(maxStopBytes+3) + 3*maxNameBytes
+}
+
+// frameError is the status of a stream whose next message could not be read. What the peer sent
+// wrong is its fault, for good; anything else is a broken stream.
+func frameError(err error) error {
+	switch status.Code(err) {
+	case codes.ResourceExhausted, codes.Internal, codes.Unimplemented: // too large, malformed, compressed in an unknown way
+		return invalid("unreadable message: %s", status.Convert(err).Message())
+	}
+	return err
+}
 
 // sessionID names a session.
 type sessionID [sessionBytes]byte
@@ -59,6 +77,12 @@ func retryLater(c codes.Code, after time.Duration, format string, a ...any) erro
 func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*request, error) {
 	if len(o.GetSession()) != sessionBytes {
 		return nil, invalid("session must be %d bytes, got %d", sessionBytes, len(o.GetSession()))
+	}
+	if len(o.GetVocabulary()) > maxNameBytes || len(o.GetNumerics()) > maxNameBytes {
+		return nil, invalid("vocabulary and numerics must be at most %d bytes", maxNameBytes)
+	}
+	if n := len(o.GetTokens()); n > info.ContextLength {
+		return nil, invalid("the log has %d tokens, the context of %s holds %d: shorten the prompt", n, t.Name, info.ContextLength)
 	}
 	if v := o.GetVocabulary(); v != info.Vocabulary {
 		return nil, status.Errorf(codes.FailedPrecondition,

@@ -1,0 +1,238 @@
+package cloud
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// share is one session's part of a step.
+type share struct {
+	s     *session
+	seg   speculative.Segment
+	queue time.Duration
+}
+
+// Steps that failed as a whole: after aloneAfter of them in a row a session runs alone, so that
+// whatever in it the model cannot bear harms nobody else; after endAfter it is ended.
+const (
+	aloneAfter = 2
+	endAfter   = 4
+)
+
+// plan asks the marked sessions for their offers and fills one step.
+func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Segment) {
+	bids, who := l.bids(now, ratio)
+	if len(bids) == 0 {
+		return nil, nil
+	}
+	cost := l.cost.cost()
+	limits := speculative.Limits{Positions: l.c.StepPositions, Sequences: l.c.StepSequences, Prefill: l.prefillRows(cost)}
+	grants := speculative.Plan(bids, limits, cost)
+	shares, batch := make([]share, 0, len(grants)), make([]backend.Segment, 0, len(grants))
+	for _, g := range grants {
+		s := who[g.Bid]
+		if s.seq == 0 {
+			l.lastSeq++
+			s.seq = l.lastSeq
+			l.holders[s] = struct{}{}
+		}
+		sh := share{s, s.v.Begin(g.N), now - s.readyAt}
+		shares, batch = append(shares, sh), append(batch, s.segment(sh.seg))
+		s.busy, s.stepped, s.fresh, s.readyAt = true, make(chan struct{}), false, 0
+	}
+	return shares, batch
+}
+
+// bids returns the offers of all sessions that are ready; marks of the others are taken off.
+func (l *loop) bids(now speculative.Time, ratio float64) (bids []speculative.Bid, who []*session) {
+	look := l.marked
+	l.marked = l.spare[:0] // evaluate may mark further sessions
+	alone := -1
+	for _, s := range look {
+		if !s.runnable() || !l.evaluate(s, now, ratio) {
+			s.marked, s.readyAt = false, 0
+			continue
+		}
+		l.marked = append(l.marked, s)
+		if s.suspect >= aloneAfter && alone < 0 {
+			alone = len(bids)
+		}
+		bids = append(bids, speculative.Bid{Offer: s.offer, Since: s.served,
+			Behind: now-max(s.served, s.readyAt) > l.c.FairWait})
+		who = append(who, s)
+	}
+	clear(look)
+	l.spare = look
+	if alone >= 0 {
+		return bids[alone : alone+1], who[alone : alone+1]
+	}
+	return bids, who
+}
+
+// evaluate brings a session's offer up to date and says whether it is ready. For one that is not it
+// notes what will make it so.
+func (l *loop) evaluate(s *session, now speculative.Time, ratio float64) bool {
+	if !s.fresh {
+		s.offer, s.fresh = s.v.Offer(now, ratio), true
+		if s.acked+l.c.Credit <= len(s.v.Log()) {
+			s.offer = speculative.Offer{} // no prompt chunks either: it may have been evicted while it waits
+		}
+		if s.narrow {
+			s.offer.Values = nil
+		}
+	}
+	switch {
+	case s.offer.Ready:
+		if s.parkedAt = 0; s.readyAt == 0 {
+			s.readyAt = s.markedAt
+		}
+		return true
+	case s.offer.Wake != 0:
+		s.parkedAt = 0
+		l.timers.set(s, s.offer.Wake)
+	case s.parkedAt == 0:
+		s.parkedAt = now
+		l.timers.set(s, now+l.c.StallTimeout)
+		l.unblock() // its rows are up for eviction now
+	case now-s.parkedAt >= l.c.StallTimeout:
+		s.end(errStalled)
+	default:
+		l.timers.set(s, s.parkedAt+l.c.StallTimeout)
+	}
+	return false
+}
+
+// prefillRows bounds the prompt chunks of one step, so that a long prompt delays nobody by more
+// than about a tenth of a second.
+func (l *loop) prefillRows(c speculative.Cost) int {
+	return int(min(time.Duration(l.c.StepPositions), max(16, 100*time.Millisecond/c.Position)))
+}
+
+// apply hands the outcome of a step to its sessions. It returns why the step failed as a whole.
+func (l *loop) apply(shares []share, results []backend.Result, err error, took time.Duration, ratio float64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	if err == nil && len(results) != len(shares) {
+		err = fmt.Errorf("the model returned %d results for %d segments", len(results), len(shares))
+	}
+	var needy []share
+	for i, sh := range shares {
+		sh.s.busy, sh.s.served = false, now
+		switch {
+		case err != nil:
+			l.stepFailed(sh, err, len(shares) == 1)
+		case errors.Is(results[i].Err, backend.ErrNoMemory):
+			sh.s.v.Discard(sh.seg, sh.seg.Keep != nil)
+			needy = append(needy, sh)
+		case results[i].Err != nil:
+			l.segmentFailed(sh, results[i].Err)
+		default:
+			l.scored(sh, results[i].Choices, now, took, ratio, len(shares))
+		}
+	}
+	l.makeRoom(needy)
+	for _, sh := range shares {
+		close(sh.s.stepped)
+		if sh.s.stepped = nil; sh.s.done {
+			l.drop(sh.s)
+		}
+		l.settle(sh.s)
+	}
+	if err == nil {
+		l.measure(shares, took)
+	}
+	return err
+}
+
+// settle readies a session for the next step.
+func (l *loop) settle(s *session) {
+	if s.fresh = false; s.marked { // still listed
+		s.markedAt = l.now()
+		return
+	}
+	l.mark(s)
+}
+
+func (l *loop) measure(shares []share, took time.Duration) {
+	decode, prompt := 0, 0
+	for _, sh := range shares {
+		if sh.seg.Prefill {
+			prompt += len(sh.seg.Tokens)
+			continue
+		}
+		decode += len(sh.seg.Tokens)
+		l.m.queue.Observe(sh.queue.Seconds())
+	}
+	if prompt == 0 {
+		l.cost.observe(decode, took)
+		c := l.cost.cost()
+		l.m.costStep.Set(c.Step.Seconds())
+		l.m.costRow.Set(c.Position.Seconds())
+	}
+	l.m.step.Observe(took.Seconds())
+	l.m.batch.Observe(float64(len(shares)))
+	l.m.promptRows.Add(float64(prompt))
+	l.m.decodeRows.Add(float64(decode))
+}
+
+func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Time, took time.Duration, ratio float64, load int) {
+	s := sh.s
+	for _, c := range choices {
+		if c.Token < 0 || int(c.Token) >= l.info.VocabularySize {
+			l.misbehaves(sh, fmt.Errorf("it chose token %d of a vocabulary of %d", c.Token, l.info.VocabularySize))
+			return
+		}
+	}
+	c, err := s.v.Scored(now, sh.seg, choices, ratio)
+	if err != nil {
+		l.misbehaves(sh, err)
+		return
+	}
+	s.suspect, s.narrow = 0, false
+	if s.probing {
+		s.probing = false
+		l.unblock()
+	}
+	c.Queue, c.Score, c.Load = sh.queue, took, load
+	for _, f := range c.Fates {
+		l.m.fate[f].Inc()
+	}
+	s.push(c)
+}
+
+func (l *loop) misbehaves(sh share, err error) {
+	l.c.Logger.Error("the target misbehaves", "target", l.target.Name, "error", err)
+	sh.s.v.Discard(sh.seg, true)
+	sh.s.end(status.Errorf(codes.Internal, "the target misbehaves: %s", err))
+}
+
+// stepFailed handles the failure of the whole step.
+func (l *loop) stepFailed(sh share, err error, alone bool) {
+	s := sh.s
+	s.v.Discard(sh.seg, true)
+	if s.suspect++; alone && s.suspect >= endAfter {
+		s.end(status.Errorf(codes.Internal, "the target fails on this session: %s", err))
+	}
+}
+
+// segmentFailed handles one session's own failure.
+func (l *loop) segmentFailed(sh share, err error) {
+	s := sh.s
+	s.v.Discard(sh.seg, true)
+	switch {
+	case errors.Is(err, backend.ErrSequenceLost):
+	case errors.Is(err, backend.ErrContextFull):
+		s.finish(speculative.FinishLength)
+	default:
+		l.c.Logger.Error("the target refused a segment", "target", l.target.Name, "error", err)
+		s.end(status.Errorf(codes.Internal, "the target refused a segment: %s", err))
+	}
+}
