@@ -8,7 +8,7 @@ import (
 // Ending says when a generation ends. Both sides apply it by the same pure function; the cloud
 // decides.
 type Ending struct {
-	MaxLength int     // of the log, prompt included
+	MaxLength int     // of the log, prompt included; 0: no end
 	EndTokens []Token // of the model; none when the request ignores them
 	Stop      []string
 	Piece     func(Token) []byte // bytes of a token's text; needed for Stop only
@@ -45,7 +45,7 @@ func (n *Ender) Push(t Token, length int) Finish {
 			n.tail = append(n.tail[:0], n.tail[cut:]...)
 		}
 	}
-	if length >= n.e.MaxLength {
+	if n.e.MaxLength > 0 && length >= n.e.MaxLength {
 		return FinishLength
 	}
 	return NotFinished

@@ -1,5 +1,10 @@
 package speculative
 
+import (
+	"cmp"
+	"slices"
+)
+
 // nodeState is what the verifier knows of one node.
 type nodeState uint8
 
@@ -15,8 +20,11 @@ type vnode struct {
 	pos            int
 	token          Token
 	state          nodeState
-	p              float32 // told confidence given the parent, negative: unknown
+	p              float64 // told confidence given the parent
 	scored         bool    // was part of a segment
+	up             *vnode  // the parent while it is pending, nil: this position is decided next
+	value          float64 // path probability: p times that of up
+	row            int32   // index among the candidates
 }
 
 // nodeSet holds the nodes of the newest epoch: liveness is per node (protocol.md, rule 2). Memory
@@ -27,19 +35,19 @@ type nodeSet struct {
 	first  int      // number of ring[0]
 	ring   []*vnode // the newest nodes
 	live   []*vnode // pending, in order of arrival; parents come before children
-	tip    int      // node that matches the log's last token, -1 the base, noTip none
 }
-
-const noTip = -2
 
 func (s *nodeSet) count() int { return s.first + len(s.ring) }
 
-// begin starts an epoch on a log of the given length.
-func (s *nodeSet) begin(epoch, length int) {
-	*s = nodeSet{window: s.window, epoch: epoch, tip: noTip}
-	if epoch == length {
-		s.tip = -1
+// begin starts an epoch and returns how many nodes of the old one end unscored.
+func (s *nodeSet) begin(epoch int) (stale int) {
+	for _, n := range s.live {
+		if !n.scored {
+			stale++
+		}
 	}
+	*s = nodeSet{window: s.window, epoch: epoch}
+	return stale
 }
 
 // add takes a Propose of the newest epoch apart. It changes nothing but node state.
@@ -63,7 +71,7 @@ func (s *nodeSet) add(m *Propose, log []Token, u *Usage) error {
 		if parent < number-s.window-1 {
 			return protocolError("node %d reaches back to node %d, beyond the window of %d", number, parent, s.window)
 		}
-		if err := s.insert(&vnode{number: number, parent: parent, token: t, p: confidence(m, i)}, log, u); err != nil {
+		if err := s.insert(&vnode{number: number, parent: parent, token: t, p: m.confidence(i)}, log, u); err != nil {
 			return err
 		}
 	}
@@ -71,42 +79,34 @@ func (s *nodeSet) add(m *Propose, log []Token, u *Usage) error {
 	return nil
 }
 
-func confidence(m *Propose, i int) float32 {
-	if i < len(m.Confidence) {
-		return m.Confidence[i]
-	}
-	return -1
-}
-
 func (s *nodeSet) insert(n *vnode, log []Token, u *Usage) error {
-	u.Drafted++
-	parentState := committed
 	n.pos = s.epoch
 	if n.parent >= 0 {
 		p := s.ring[n.parent-s.first]
-		parentState, n.pos = p.state, p.pos+1
+		n.pos = p.pos + 1
+		switch p.state {
+		case dead:
+			n.state = dead
+		case pending:
+			n.up = p
+		}
 	}
 	switch {
-	case parentState == dead:
-		n.state = dead
-		u.Stale++
-	case parentState == committed && n.pos < len(log):
-		if log[n.pos] == n.token {
-			n.state = committed
-			u.Late++
-			if n.pos == len(log)-1 {
-				s.tip = n.number
-			}
-		} else {
-			n.state = dead
-			u.Stale++
-		}
-	default:
+	case n.state == dead:
+	case n.up != nil || n.pos >= len(log):
 		if len(s.live) >= s.window {
 			return protocolError("more than %d nodes pending", s.window)
 		}
-		n.state = pending
 		s.live = append(s.live, n)
+	case log[n.pos] == n.token:
+		n.state = committed
+		u.Late++
+	default:
+		n.state = dead
+	}
+	u.Drafted++
+	if n.state == dead {
+		u.Stale++
 	}
 	s.ring = append(s.ring, n)
 	return nil
@@ -120,58 +120,47 @@ func (s *nodeSet) trim() {
 	}
 }
 
-// reachable returns the pending nodes that hang to the tip, in order, with parents as indices into
-// the result (-1: the tip).
-func (s *nodeSet) reachable() (nodes []*vnode, parents []int32) {
-	if s.tip == noTip || len(s.live) == 0 {
-		return nil, nil
-	}
-	index := make(map[int]int32, len(s.live))
+// candidates returns the pending nodes before the end position (0: no end), the most probable path
+// first; so a prefix of the result is a tree.
+func (s *nodeSet) candidates(end int) []*vnode {
+	var out []*vnode
 	for _, n := range s.live {
-		parent := int32(-1)
-		if n.parent != s.tip {
-			i, ok := index[n.parent]
-			if !ok {
-				continue
-			}
-			parent = i
+		if n.value = n.p; n.up != nil {
+			n.value *= n.up.value
 		}
-		index[n.number] = int32(len(nodes))
-		nodes, parents = append(nodes, n), append(parents, parent)
+		if end == 0 || n.pos < end {
+			out = append(out, n)
+		}
 	}
-	return nodes, parents
+	slices.SortStableFunc(out, func(a, b *vnode) int { return cmp.Compare(b.value, a.value) })
+	return out
 }
 
-// advance decides one position: the pending child of the tip with this token becomes the tip, what
-// does not descend from it dies. It returns that child, if any, and how many nodes died unscored.
-func (s *nodeSet) advance(t Token) (next *vnode, stale int) {
-	if s.tip != noTip {
-		for _, n := range s.live {
-			if n.parent == s.tip && n.token == t {
-				next = n
-			}
-		}
-	}
-	s.tip = noTip
-	if next != nil {
-		next.state, s.tip = committed, next.number
-	}
+// advance decides the next position: its pending nodes agree with the log or die, and with them
+// whatever hangs to them. It returns how many nodes were overtaken (late) and died unscored.
+func (s *nodeSet) advance(t Token) (late, stale int) {
 	keep := s.live[:0]
-	state := map[int]nodeState{}
 	for _, n := range s.live {
-		if n == next {
-			continue
-		}
-		if parent, ok := state[n.parent]; next != nil && n.parent == next.number || ok && parent == pending {
-			state[n.number] = pending
+		switch {
+		case n.up == nil && n.token == t:
+			n.state = committed
+		case n.up == nil || n.up.state == dead:
+			n.state, n.up = dead, nil
+		case n.up.state == committed:
+			n.up = nil
 			keep = append(keep, n)
-			continue
+		default:
+			keep = append(keep, n)
 		}
-		if n.state = dead; !n.scored {
+		switch {
+		case n.scored || n.state == pending:
+		case n.state == committed:
+			late++
+		default:
 			stale++
 		}
 	}
 	clear(s.live[len(keep):])
 	s.live = keep
-	return next, stale
+	return late, stale
 }

@@ -9,7 +9,7 @@ import (
 
 // ProposerConfig fixes what does not change during a session.
 type ProposerConfig struct {
-	MaxLength    int // absolute length at which the session ends
+	MaxLength    int // absolute length at which the session ends; 0: none
 	DraftContext int // the draft's context; drafting stops there, the session does not
 	Window       int // nodes in flight at most; 0: DefaultWindow
 	EndTokens    []Token
@@ -136,6 +136,25 @@ func (p *Proposer) Pending() []Token {
 	return out
 }
 
+// Draft is a drafted token that has no verdict yet.
+type Draft struct {
+	Position int
+	Token    Token
+	Parent   int // index among the drafts, -1: the last committed token
+	Number   int // within the epoch, -1: not sent on this stream
+}
+
+// Drafts returns all drafted tokens that may still agree with the log; parents come first.
+func (p *Proposer) Drafts() []Draft {
+	index := map[*node]int{p.root: -1}
+	out := make([]Draft, len(p.live))
+	for i, n := range p.live {
+		index[n] = i
+		out[i] = Draft{Position: n.pos, Token: n.token, Parent: index[n.parent], Number: n.number}
+	}
+	return out
+}
+
 // LinkUp says that a stream was opened with the log as it is: nothing counts as sent on it.
 func (p *Proposer) LinkUp(window int) {
 	p.linked = true
@@ -181,12 +200,12 @@ func (p *Proposer) Drafted(id uint64, c Choice, took time.Duration) {
 	n.expanded, n.raw, n.firstTok, n.second = true, c.Confidence, c.Token, c.Second
 	p1 := p.cal.first(c.Confidence)
 	bound := p.root.logp + math.Log(p.c.MinPath)
-	if n.logp+math.Log(p1) >= bound || n == p.root {
-		p.add(n, c.Token, p1)
-	} else {
+	if n.logp+math.Log(p1) < bound && n != p.root {
 		n.unpromised = true
+		return
 	}
-	if p.c.Branches && c.Second >= 0 && p.room() {
+	p.add(n, c.Token, p1)
+	if p.c.Branches && c.Second >= 0 && c.Second != c.Token && p.room() {
 		if p2 := p.cal.second(c.Confidence); n.logp+math.Log(p2) >= bound {
 			p.add(n, c.Second, p2)
 		}
@@ -209,10 +228,11 @@ func (p *Proposer) add(parent *node, t Token, prob float64) {
 	p.unsent = append(p.unsent, n)
 }
 
+// inFlight counts the node numbers beyond the last committed node.
+func (p *Proposer) inFlight() int { return p.sent - (p.root.number + 1) }
+
 // room reports whether one more node fits into the window.
-func (p *Proposer) room() bool {
-	return p.sent-(p.root.number+1)+len(p.unsent) < p.c.Window
-}
+func (p *Proposer) room() bool { return p.inFlight()+len(p.unsent) < p.c.Window }
 
 // next returns the most probable node to expand, nil when drafting should rest.
 func (p *Proposer) next() *node {
@@ -222,7 +242,7 @@ func (p *Proposer) next() *node {
 	bound := p.root.logp + math.Log(p.c.MinPath)
 	var top *node
 	consider := func(n *node) {
-		if n.expanded || n.pos+1 >= p.c.MaxLength || (p.c.DraftContext > 0 && n.pos+1 >= p.c.DraftContext) {
+		if n.expanded || (p.c.MaxLength > 0 && n.pos+1 >= p.c.MaxLength) || (p.c.DraftContext > 0 && n.pos+1 >= p.c.DraftContext) {
 			return
 		}
 		if p.c.Depth > 0 && n.pos+1-len(p.log) >= p.c.Depth {
@@ -262,7 +282,9 @@ func (p *Proposer) Commit(c Commit) error {
 	if p.finish != NotFinished && len(tokens) > 0 {
 		return protocolError("commit after the end")
 	}
-	p.finish, p.usage = c.Finish, c.Usage
+	if c.Finish != NotFinished {
+		p.finish, p.usage = c.Finish, c.Usage
+	}
 	if len(tokens) == 0 {
 		return nil
 	}
@@ -383,7 +405,7 @@ func (p *Proposer) Ready(now Time) Ready {
 // flushAt says when unsent nodes should go: at once when drafting rests or is slow, otherwise at
 // least Gap apart.
 func (p *Proposer) flushAt(now Time) (Time, bool) {
-	if len(p.unsent) == 0 {
+	if len(p.unsent) == 0 || p.inFlight() >= p.c.Window {
 		return 0, false
 	}
 	if p.drafting == nil || p.perToken >= p.c.Gap {
@@ -392,11 +414,12 @@ func (p *Proposer) flushAt(now Time) (Time, bool) {
 	return max(now, p.flushed+p.c.Gap), true
 }
 
-// flush turns the unsent nodes into one message.
+// flush turns the unsent nodes, as far as the window goes, into one message.
 func (p *Proposer) flush(now Time) *Propose {
 	m := &Propose{Epoch: p.epoch, First: p.sent}
 	chain := true
-	for _, n := range p.unsent {
+	fit := min(len(p.unsent), p.c.Window-p.inFlight()) // a new cloud's window may be smaller
+	for _, n := range p.unsent[:fit] {
 		parent := n.parent.number
 		if parent != p.sent-1 {
 			chain = false
@@ -410,7 +433,7 @@ func (p *Proposer) flush(now Time) *Propose {
 	if chain {
 		m.Parents = nil
 	}
-	p.unsent = p.unsent[:0]
+	p.unsent = slices.Delete(p.unsent, 0, fit)
 	p.flushed = now
 	p.stats.Sent += len(m.Tokens)
 	p.stats.Messages++

@@ -2,6 +2,7 @@ package speculative
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -44,64 +45,78 @@ type Grant struct {
 // whatever yields the most expected tokens per unit of cost. A root yields one token, a draft its
 // path probability, so drafts, branches and run-ahead give way by themselves as load rises.
 func Plan(bids []Bid, l Limits, c Cost) []Grant {
-	left := l.Positions
-	var prompts, roots []int
+	var prompts, roots []root
+	need := 0
 	for i, b := range bids {
 		switch {
 		case !b.Ready:
 		case b.Prefill > 0:
-			prompts = append(prompts, i)
+			prompts = append(prompts, root{bid: i})
+			need += b.Prefill
 		default:
-			roots = append(roots, i)
+			r := root{bid: i}
+			r.nodes, r.density = bestPrefix(b.Values, c)
+			roots = append(roots, r)
 		}
 	}
-	order(bids, roots, c)
-	reserve, most := 0, l.Sequences
-	if len(prompts) > 0 {
-		reserve = min(l.Prefill, l.Positions/2)
-		if l.Sequences > 1 { // a place in the step, too
-			l.Sequences -= min(len(prompts), max(1, l.Sequences/8))
-		}
+	if l.Sequences <= 0 {
+		l.Sequences = len(bids)
 	}
-	grants, used := planRoots(bids, roots, l, left-reserve, c)
-	if left -= used; l.Prefill > 0 {
-		left = min(left, l.Prefill)
+	if len(prompts) == 0 {
+		return planRoots(bids, roots, l, c)
 	}
-	l.Sequences = most
-	slices.SortStableFunc(prompts, func(i, j int) int { return cmp.Compare(bids[i].Since, bids[j].Since) })
-	for _, i := range prompts {
-		if left <= 0 || (l.Sequences > 0 && len(grants) >= l.Sequences) {
+	kept := l.Positions / 2
+	if l.Prefill > 0 {
+		kept = min(kept, l.Prefill)
+	}
+	if (l.Positions < 2 || l.Sequences < 2) && longestWait(bids, prompts) <= longestWait(bids, roots) {
+		roots = nil // no place for both
+	}
+	decode := Limits{Positions: l.Positions - min(kept, need), Sequences: max(l.Sequences-1, 1)}
+	grants := planRoots(bids, roots, decode, c)
+	left := l.Positions
+	if len(grants) > 0 {
+		left = kept
+	}
+	slices.SortStableFunc(prompts, func(a, b root) int { return cmp.Compare(bids[a.bid].Since, bids[b.bid].Since) })
+	for _, p := range prompts[:min(len(prompts), l.Sequences-len(grants))] {
+		if left <= 0 {
 			break
 		}
-		n := min(bids[i].Prefill, left)
-		grants = append(grants, Grant{i, n})
+		n := min(bids[p.bid].Prefill, left)
+		grants = append(grants, Grant{p.bid, n})
 		left -= n
 	}
 	return grants
 }
 
-// order sorts roots: behind pace, then density, then the longest waiting.
-func order(bids []Bid, roots []int, c Cost) {
-	density := make(map[int]float64, len(roots))
-	for _, i := range roots {
-		_, density[i] = bestPrefix(bids[i].Values, c)
+// root is a session that may take part in the step.
+type root struct {
+	bid     int
+	nodes   int     // that give it the densest share
+	density float64 // expected tokens per unit of cost with these
+}
+
+func longestWait(bids []Bid, roots []root) Time {
+	first := Time(math.MaxInt64)
+	for _, r := range roots {
+		first = min(first, bids[r.bid].Since)
 	}
-	slices.SortStableFunc(roots, func(i, j int) int {
-		a, b := bids[i], bids[j]
-		if a.Behind != b.Behind {
-			if a.Behind {
-				return -1
-			}
+	return first
+}
+
+// byPace sorts roots: behind pace, then density, then the longest waiting.
+func byPace(bids []Bid) func(a, b root) int {
+	return func(a, b root) int {
+		x, y := &bids[a.bid], &bids[b.bid]
+		switch {
+		case x.Behind && !y.Behind:
+			return -1
+		case y.Behind && !x.Behind:
 			return 1
 		}
-		if a.Behind && a.Since != b.Since { // density among those behind would starve the least dense
-			return cmp.Compare(a.Since, b.Since)
-		}
-		if d := cmp.Compare(density[j], density[i]); d != 0 {
-			return d
-		}
-		return cmp.Compare(a.Since, b.Since)
-	})
+		return cmp.Or(cmp.Compare(b.density, a.density), cmp.Compare(x.Since, y.Since))
+	}
 }
 
 // bestPrefix returns how many nodes give the session's densest share of a step, and that density.
@@ -117,40 +132,47 @@ func bestPrefix(values []float64, c Cost) (n int, density float64) {
 	return n, density
 }
 
-// planRoots grants roots in order, then adds nodes by falling value while they raise the step's
-// yield: value per position must beat the tokens per unit of cost of the step as planned so far.
-func planRoots(bids []Bid, roots []int, l Limits, left int, c Cost) ([]Grant, int) {
-	budget := left
+// planRoots grants sessions in order their densest share, then adds nodes by falling value while
+// they raise the step's yield: a node's value per position must beat the step's expected tokens
+// per unit of cost so far.
+func planRoots(bids []Bid, roots []root, l Limits, c Cost) []Grant {
+	slices.SortStableFunc(roots, byPace(bids))
+	left, tokens, cost := l.Positions, 0.0, float64(c.Step)
 	var grants []Grant
-	type node struct {
-		grant, at int
-		v         float64
-	}
-	var nodes []node
-	tokens := 0.0
-	for _, i := range roots {
-		if left <= 0 || (l.Sequences > 0 && len(grants) >= l.Sequences) {
-			break
-		}
-		left--
-		for at, v := range bids[i].Values {
-			nodes = append(nodes, node{len(grants), at, v})
-		}
-		grants = append(grants, Grant{Bid: i})
-		tokens++
-	}
-	slices.SortStableFunc(nodes, func(a, b node) int { return cmp.Compare(b.v, a.v) })
-	cost := float64(c.Step) + float64(len(grants))*float64(c.Sequence+c.Position)
-	for _, n := range nodes {
+	var nodes []spare
+	for _, r := range roots[:min(len(roots), l.Sequences)] {
 		if left <= 0 {
 			break
 		}
-		if g := &grants[n.grant]; g.N == n.at && n.v*cost >= tokens*float64(c.Position) {
+		g := Grant{Bid: r.bid, N: min(r.nodes, left-1)}
+		for at, v := range bids[r.bid].Values {
+			if at < g.N {
+				tokens += v
+			} else {
+				nodes = append(nodes, spare{len(grants), at, v})
+			}
+		}
+		grants = append(grants, g)
+		tokens++
+		left -= 1 + g.N
+		cost += float64(c.Sequence) + float64(1+g.N)*float64(c.Position)
+	}
+	slices.SortStableFunc(nodes, func(a, b spare) int { return cmp.Compare(b.value, a.value) })
+	for _, n := range nodes[:min(len(nodes), left)] {
+		if n.value*cost < tokens*float64(c.Position) {
+			break
+		}
+		if g := &grants[n.grant]; g.N == n.at {
 			g.N++
-			left--
-			tokens += n.v
+			tokens += n.value
 			cost += float64(c.Position)
 		}
 	}
-	return grants, budget - left
+	return grants
+}
+
+// spare is a node that could join a grant as its at-th.
+type spare struct {
+	grant, at int
+	value     float64
 }

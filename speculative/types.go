@@ -30,6 +30,21 @@ func (p *Propose) parent(i int) int {
 	return int(p.Parents[i])
 }
 
+// unknownConfidence stands for what an edge did not tell.
+const unknownConfidence = 0.7
+
+// confidence returns the told belief in the i-th node, whatever a hostile edge wrote.
+func (p *Propose) confidence(i int) float64 {
+	if i >= len(p.Confidence) {
+		return unknownConfidence
+	}
+	c := float64(p.Confidence[i])
+	if c != c {
+		return 0
+	}
+	return max(0, min(c, 1))
+}
+
 // Fate says how a committed token came.
 type Fate uint8
 

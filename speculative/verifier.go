@@ -11,7 +11,9 @@ type VerifierConfig struct {
 	PromptLength int
 	Ending       Ending
 	Window       int // nodes in flight at most; 0: DefaultWindow
-	Credit       int // committed tokens beyond the edge's Ack at most; 0: DefaultCredit
+	// Credit bounds the committed tokens beyond the edge's Ack; 0: DefaultCredit. At least AckEvery,
+	// since an edge need not acknowledge sooner.
+	Credit int
 	// MaxPassesPerToken bounds run-ahead: 1 or more never holds it back, less defers it until the
 	// bound is met again or Defer has passed without a live proposal. 0: 1.
 	MaxPassesPerToken float64
@@ -37,7 +39,8 @@ type Verifier struct {
 	acked     int
 	held      int // leading tokens whose KV rows the model holds
 	busy      bool
-	wait      Time // since when the session could have run ahead
+	waiting   bool // run-ahead is held back
+	wait      Time // since when
 	earned    float64
 	tokens    int     // committed by this verifier
 	passes    int     // made by this verifier
@@ -49,8 +52,8 @@ type Verifier struct {
 	answered  bool          // a proposal has arrived since
 }
 
-// NewVerifier starts a stream on a log (prompt, then what was committed before). It is finished at
-// once when the log already ends.
+// NewVerifier starts a stream on a log: the prompt of at least one token, then what was committed
+// before. It is finished at once when the log already ends.
 func NewVerifier(c VerifierConfig, log []Token) *Verifier {
 	if c.Window == 0 {
 		c.Window = DefaultWindow
@@ -58,6 +61,7 @@ func NewVerifier(c VerifierConfig, log []Token) *Verifier {
 	if c.Credit == 0 {
 		c.Credit = DefaultCredit
 	}
+	c.Credit = max(c.Credit, AckEvery)
 	if c.MaxPassesPerToken == 0 {
 		c.MaxPassesPerToken = 1
 	}
@@ -65,7 +69,7 @@ func NewVerifier(c VerifierConfig, log []Token) *Verifier {
 		c.Defer = DefaultDefer
 	}
 	v := &Verifier{c: c, log: slices.Clone(log), acked: len(log), ender: NewEnder(c.Ending), hits: 4, promised: 4}
-	v.nodes = nodeSet{window: c.Window, epoch: -1, tip: noTip}
+	v.nodes = nodeSet{window: c.Window, epoch: -1}
 	for i := c.PromptLength; i < len(log); i++ {
 		v.fates = append(v.fates, FateUnknown)
 		if v.finish = v.ender.Push(log[i], i+1); v.finish != NotFinished {
@@ -73,7 +77,7 @@ func NewVerifier(c VerifierConfig, log []Token) *Verifier {
 			break
 		}
 	}
-	if v.finish == NotFinished && len(log) >= c.Ending.MaxLength {
+	if v.finish == NotFinished && c.Ending.MaxLength > 0 && len(log) >= c.Ending.MaxLength {
 		v.finish = FinishLength
 	}
 	return v
@@ -91,6 +95,15 @@ func (v *Verifier) Usage() Usage { return v.usage }
 // Pending is the number of nodes that wait for a verdict, at most the window.
 func (v *Verifier) Pending() int { return len(v.nodes.live) }
 
+// Waiting returns the numbers, within the newest epoch, of the nodes that wait for a verdict.
+func (v *Verifier) Waiting() []int {
+	out := make([]int, len(v.nodes.live))
+	for i, n := range v.nodes.live {
+		out[i] = n.number
+	}
+	return out
+}
+
 // Replay returns the commit that brings an edge that knows from tokens up to date, and whether
 // there is anything to say.
 func (v *Verifier) Replay(from int) (Commit, bool) {
@@ -107,6 +120,9 @@ func (v *Verifier) Replay(from int) (Commit, bool) {
 // was committed beyond it.
 func (v *Verifier) Adopt(old *Verifier) {
 	v.usage = old.usage
+	if v.c.PromptLength != old.c.PromptLength {
+		return // another request under the same name
+	}
 	same := 0
 	for same < len(v.log) && same < len(old.log) && v.log[same] == old.log[same] {
 		same++
@@ -136,6 +152,9 @@ func (v *Verifier) Propose(now Time, m *Propose) error {
 		(m.Confidence != nil && len(m.Confidence) != len(m.Tokens)) {
 		return protocolError("malformed proposal")
 	}
+	if len(m.Tokens) > v.c.Window {
+		return protocolError("a proposal of %d nodes, the window is %d", len(m.Tokens), v.c.Window)
+	}
 	if m.Epoch > len(v.log) {
 		return protocolError("epoch %d is beyond the log's length %d", m.Epoch, len(v.log))
 	}
@@ -151,8 +170,7 @@ func (v *Verifier) Propose(now Time, m *Propose) error {
 		if m.First != 0 {
 			return protocolError("epoch %d begins with node %d", m.Epoch, m.First)
 		}
-		v.usage.Stale += len(v.nodes.live)
-		v.nodes.begin(m.Epoch, len(v.log))
+		v.usage.Stale += v.nodes.begin(m.Epoch)
 	}
 	if !v.answered && v.committed > 0 {
 		v.answered = true
@@ -180,7 +198,7 @@ func (v *Verifier) Cancel(why Finish) {
 // Offer is what a session would do with a share of the next step.
 type Offer struct {
 	Prefill int       // prompt tokens that must be run before anything else; 0: none
-	Values  []float64 // path probabilities of the nodes that may be scored, in order; the root is worth 1
+	Values  []float64 // path probabilities of the nodes that may be scored, falling; the root is worth 1
 	Ready   bool      // false: nothing to run now
 	Wake    Time      // when that changes by itself, 0: not by time
 }
@@ -191,57 +209,26 @@ func (v *Verifier) Offer(now Time, ratio float64) Offer {
 	if v.busy || v.finish != NotFinished {
 		return Offer{}
 	}
+	room := v.acked + v.c.Credit - len(v.log)
+	if room < 1 { // not even a prompt chunk: a slow reader must not hold KV rows that others need
+		return Offer{}
+	}
 	if n := len(v.log) - 1 - v.held; n > 0 {
 		return Offer{Prefill: n, Ready: true}
 	}
-	room := v.acked + v.c.Credit - len(v.log)
-	if room < 1 {
-		return Offer{}
-	}
-	nodes, parents := v.candidates()
 	limit := max(0, int(v.earned+0.02*ratio))
+	nodes := v.nodes.candidates(v.c.Ending.MaxLength)
 	nodes = nodes[:min(len(nodes), limit, room-1)]
 	if len(nodes) == 0 {
 		at := v.runAheadAt(now)
 		return Offer{Ready: at <= now, Wake: at}
 	}
-	o := Offer{Ready: true, Values: pathValues(nodes, parents)}
+	o := Offer{Ready: true, Values: make([]float64, len(nodes))}
 	trust := min(1, v.hits/v.promised) // an edge that boasts is believed less
-	for i := range o.Values {
-		o.Values[i] *= trust
+	for i, n := range nodes {
+		o.Values[i] = trust * n.value
 	}
 	return o
-}
-
-// candidates returns the nodes that may be scored. Beyond the end of the log there is nothing to
-// win, and perhaps no context.
-func (v *Verifier) candidates() ([]*vnode, []int32) {
-	nodes, parents := v.nodes.reachable()
-	for i, n := range nodes {
-		if v.c.Ending.MaxLength > 0 && n.pos >= v.c.Ending.MaxLength {
-			return nodes[:i], parents[:i]
-		}
-	}
-	return nodes, parents
-}
-
-// unknownConfidence stands for what an edge did not tell.
-const unknownConfidence = 0.7
-
-// pathValues returns each node's path probability as told by the edge.
-func pathValues(nodes []*vnode, parents []int32) []float64 {
-	values := make([]float64, len(nodes))
-	for i, n := range nodes {
-		p := float64(n.p)
-		if p < 0 {
-			p = unknownConfidence
-		}
-		if parents[i] >= 0 {
-			p *= values[parents[i]]
-		}
-		values[i] = p
-	}
-	return values
 }
 
 // runAheadAt says when the session may run ahead.
@@ -250,8 +237,8 @@ func (v *Verifier) runAheadAt(now Time) Time {
 		float64(v.passes+1) <= v.c.MaxPassesPerToken*float64(v.tokens+1) {
 		return now
 	}
-	if v.wait == 0 {
-		v.wait = now
+	if !v.waiting {
+		v.waiting, v.wait = true, now
 	}
 	return v.wait + max(v.c.Defer, 2*v.gapMean)
 }
@@ -269,28 +256,30 @@ type Segment struct {
 
 // Begin takes n positions of the offer: prompt tokens, or nodes besides the root.
 func (v *Verifier) Begin(n int) Segment {
-	v.busy, v.wait = true, 0
+	v.busy, v.waiting = true, false
 	keep := v.keep
 	v.keep = nil
 	if v.held < len(v.log)-1 {
 		n = min(n, len(v.log)-1-v.held)
 		return Segment{Start: v.held, Tokens: slices.Clone(v.log[v.held : v.held+n]), Prefill: true, Keep: keep}
 	}
-	nodes, parents := v.candidates()
-	n = min(n, len(nodes))
-	s := Segment{Start: len(v.log) - 1, Tokens: make([]Token, 1, n+1), Keep: keep, judged: v.nodes.count()}
+	nodes := v.nodes.candidates(v.c.Ending.MaxLength)
+	nodes = nodes[:min(n, len(nodes))]
+	s := Segment{Start: len(v.log) - 1, Tokens: make([]Token, 1, len(nodes)+1), Keep: keep, judged: v.nodes.count()}
 	s.Tokens[0] = v.log[len(v.log)-1]
-	for _, p := range pathValues(nodes[:n], parents[:n]) {
-		s.promise += p
-	}
 	tree := false
-	rows := make([]int32, 1, n+1)
+	rows := make([]int32, 1, len(nodes)+1)
 	rows[0] = -1
-	for i := range n {
-		s.Tokens = append(s.Tokens, nodes[i].token)
-		nodes[i].scored = true
-		rows = append(rows, parents[i]+1)
-		tree = tree || int(parents[i]) != i-1
+	for i, n := range nodes {
+		s.Tokens = append(s.Tokens, n.token)
+		s.promise += n.value
+		n.scored, n.row = true, int32(i+1)
+		parent := int32(0)
+		if n.up != nil {
+			parent = n.up.row
+		}
+		rows = append(rows, parent)
+		tree = tree || parent != n.row-1
 	}
 	if tree {
 		s.Parents = rows
@@ -302,6 +291,9 @@ func (v *Verifier) Begin(n int) Segment {
 // then the log is run again from 0.
 func (v *Verifier) Discard(s Segment, lost bool) {
 	v.busy = false
+	for _, n := range v.nodes.live {
+		n.scored = false
+	}
 	v.keep = s.Keep
 	if lost {
 		v.held, v.keep = 0, nil
@@ -367,11 +359,9 @@ func (v *Verifier) commit(c *Commit, t Token, f Fate) {
 	if v.push(t, f); v.finish != NotFinished {
 		return
 	}
-	hit, stale := v.nodes.advance(t)
+	late, stale := v.nodes.advance(t)
+	v.usage.Late += late
 	v.usage.Stale += stale
-	if hit != nil && !hit.scored {
-		v.usage.Late++
-	}
 }
 
 // child returns the row that follows row with token t, or -1, and whether row has any child.
