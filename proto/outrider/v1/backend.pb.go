@@ -33,6 +33,8 @@ const (
 	SegmentError_SEGMENT_ERROR_NO_MEMORY SegmentError = 3
 	// Token out of range, parents out of order, missing setup.
 	SegmentError_SEGMENT_ERROR_INVALID SegmentError = 4
+	// The engine failed on this segment for a reason of its own, given in the message.
+	SegmentError_SEGMENT_ERROR_INTERNAL SegmentError = 5
 )
 
 // Enum value maps for SegmentError.
@@ -43,6 +45,7 @@ var (
 		2: "SEGMENT_ERROR_CONTEXT_FULL",
 		3: "SEGMENT_ERROR_NO_MEMORY",
 		4: "SEGMENT_ERROR_INVALID",
+		5: "SEGMENT_ERROR_INTERNAL",
 	}
 	SegmentError_value = map[string]int32{
 		"SEGMENT_ERROR_UNSPECIFIED":   0,
@@ -50,6 +53,7 @@ var (
 		"SEGMENT_ERROR_CONTEXT_FULL":  2,
 		"SEGMENT_ERROR_NO_MEMORY":     3,
 		"SEGMENT_ERROR_INVALID":       4,
+		"SEGMENT_ERROR_INTERNAL":      5,
 	}
 )
 
@@ -480,7 +484,7 @@ type Choice struct {
 	Token uint32                 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
 	// sigmoid(gap between the two best perturbed scores): 0.5 to 1.
 	Confidence float32 `protobuf:"fixed32,2,opt,name=confidence,proto3" json:"confidence,omitempty"`
-	// The runner-up.
+	// The runner-up plus one; 0: there is none.
 	Second        uint32 `protobuf:"varint,3,opt,name=second,proto3" json:"second,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -627,9 +631,12 @@ func (x *ForwardResponse) GetResults() []*SegmentResult {
 }
 
 type SegmentResult struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Choices       []*Choice              `protobuf:"bytes,1,rep,name=choices,proto3" json:"choices,omitempty"`
-	Error         SegmentError           `protobuf:"varint,2,opt,name=error,proto3,enum=outrider.v1.SegmentError" json:"error,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each of tokens[from:]; empty when error is set.
+	Choices []*Choice    `protobuf:"bytes,1,rep,name=choices,proto3" json:"choices,omitempty"`
+	Error   SegmentError `protobuf:"varint,2,opt,name=error,proto3,enum=outrider.v1.SegmentError" json:"error,omitempty"`
+	// What is wrong, in one line for people.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +683,13 @@ func (x *SegmentResult) GetError() SegmentError {
 		return x.Error
 	}
 	return SegmentError_SEGMENT_ERROR_UNSPECIFIED
+}
+
+func (x *SegmentResult) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
 }
 
 type DraftRequest struct {
@@ -741,9 +755,11 @@ func (x *DraftRequest) GetMinPath() float32 {
 }
 
 type DraftResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Choice        *Choice                `protobuf:"bytes,1,opt,name=choice,proto3" json:"choice,omitempty"`
-	Error         SegmentError           `protobuf:"varint,2,opt,name=error,proto3,enum=outrider.v1.SegmentError" json:"error,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Choice *Choice                `protobuf:"bytes,1,opt,name=choice,proto3" json:"choice,omitempty"`
+	// Ends the stream.
+	Error         SegmentError `protobuf:"varint,2,opt,name=error,proto3,enum=outrider.v1.SegmentError" json:"error,omitempty"`
+	Message       string       `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -790,6 +806,13 @@ func (x *DraftResponse) GetError() SegmentError {
 		return x.Error
 	}
 	return SegmentError_SEGMENT_ERROR_UNSPECIFIED
+}
+
+func (x *DraftResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
 }
 
 type ReleaseRequest struct {
@@ -925,27 +948,30 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x0eForwardRequest\x120\n" +
 	"\bsegments\x18\x01 \x03(\v2\x14.outrider.v1.SegmentR\bsegments\"G\n" +
 	"\x0fForwardResponse\x124\n" +
-	"\aresults\x18\x01 \x03(\v2\x1a.outrider.v1.SegmentResultR\aresults\"o\n" +
+	"\aresults\x18\x01 \x03(\v2\x1a.outrider.v1.SegmentResultR\aresults\"\x89\x01\n" +
 	"\rSegmentResult\x12-\n" +
 	"\achoices\x18\x01 \x03(\v2\x13.outrider.v1.ChoiceR\achoices\x12/\n" +
-	"\x05error\x18\x02 \x01(\x0e2\x19.outrider.v1.SegmentErrorR\x05error\"x\n" +
+	"\x05error\x18\x02 \x01(\x0e2\x19.outrider.v1.SegmentErrorR\x05error\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"x\n" +
 	"\fDraftRequest\x12.\n" +
 	"\asegment\x18\x01 \x01(\v2\x14.outrider.v1.SegmentR\asegment\x12\x1d\n" +
 	"\n" +
 	"max_tokens\x18\x02 \x01(\rR\tmaxTokens\x12\x19\n" +
-	"\bmin_path\x18\x03 \x01(\x02R\aminPath\"m\n" +
+	"\bmin_path\x18\x03 \x01(\x02R\aminPath\"\x87\x01\n" +
 	"\rDraftResponse\x12+\n" +
 	"\x06choice\x18\x01 \x01(\v2\x13.outrider.v1.ChoiceR\x06choice\x12/\n" +
-	"\x05error\x18\x02 \x01(\x0e2\x19.outrider.v1.SegmentErrorR\x05error\".\n" +
+	"\x05error\x18\x02 \x01(\x0e2\x19.outrider.v1.SegmentErrorR\x05error\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\".\n" +
 	"\x0eReleaseRequest\x12\x1c\n" +
 	"\tsequences\x18\x01 \x03(\x04R\tsequences\"\x11\n" +
-	"\x0fReleaseResponse*\xa6\x01\n" +
+	"\x0fReleaseResponse*\xc2\x01\n" +
 	"\fSegmentError\x12\x1d\n" +
 	"\x19SEGMENT_ERROR_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bSEGMENT_ERROR_SEQUENCE_LOST\x10\x01\x12\x1e\n" +
 	"\x1aSEGMENT_ERROR_CONTEXT_FULL\x10\x02\x12\x1b\n" +
 	"\x17SEGMENT_ERROR_NO_MEMORY\x10\x03\x12\x19\n" +
-	"\x15SEGMENT_ERROR_INVALID\x10\x042\x9d\x02\n" +
+	"\x15SEGMENT_ERROR_INVALID\x10\x04\x12\x1a\n" +
+	"\x16SEGMENT_ERROR_INTERNAL\x10\x052\x9d\x02\n" +
 	"\x0eBackendService\x12=\n" +
 	"\x04Load\x12\x18.outrider.v1.LoadRequest\x1a\x19.outrider.v1.LoadResponse0\x01\x12D\n" +
 	"\aForward\x12\x1b.outrider.v1.ForwardRequest\x1a\x1c.outrider.v1.ForwardResponse\x12@\n" +

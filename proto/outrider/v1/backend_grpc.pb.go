@@ -30,13 +30,15 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // BackendService is served by a model plugin (a subprocess) to its host over a local socket.
-// Tokens and choices cross, never logits of a whole vocabulary.
+// Tokens and choices cross, never logits of a whole vocabulary. A plugin exits when its standard
+// input ends: the host holds the other end of that pipe, so no plugin outlives it.
 type BackendServiceClient interface {
 	// Load reads the model; progress first, the model's description last. Called once.
 	Load(ctx context.Context, in *LoadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LoadResponse], error)
 	// Forward runs one batch of segments in one pass and returns the chosen token after each row asked for.
 	Forward(ctx context.Context, in *ForwardRequest, opts ...grpc.CallOption) (*ForwardResponse, error)
-	// Draft decodes on from a segment, one response per token, until told to stop or cancelled.
+	// Draft decodes on from a segment, one response per token, until told to stop or cancelled. A newer
+	// call on the same sequence ends it.
 	Draft(ctx context.Context, in *DraftRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DraftResponse], error)
 	// Release frees the KV rows of sequences.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
@@ -113,13 +115,15 @@ func (c *backendServiceClient) Release(ctx context.Context, in *ReleaseRequest, 
 // for forward compatibility.
 //
 // BackendService is served by a model plugin (a subprocess) to its host over a local socket.
-// Tokens and choices cross, never logits of a whole vocabulary.
+// Tokens and choices cross, never logits of a whole vocabulary. A plugin exits when its standard
+// input ends: the host holds the other end of that pipe, so no plugin outlives it.
 type BackendServiceServer interface {
 	// Load reads the model; progress first, the model's description last. Called once.
 	Load(*LoadRequest, grpc.ServerStreamingServer[LoadResponse]) error
 	// Forward runs one batch of segments in one pass and returns the chosen token after each row asked for.
 	Forward(context.Context, *ForwardRequest) (*ForwardResponse, error)
-	// Draft decodes on from a segment, one response per token, until told to stop or cancelled.
+	// Draft decodes on from a segment, one response per token, until told to stop or cancelled. A newer
+	// call on the same sequence ends it.
 	Draft(*DraftRequest, grpc.ServerStreamingServer[DraftResponse]) error
 	// Release frees the KV rows of sequences.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
