@@ -330,7 +330,10 @@ type GenerateResponse struct {
 	// What the draft expects next; replaces what was shown before.
 	Pending string `protobuf:"bytes,2,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Set on the last response.
-	Summary       *Summary `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
+	Summary *Summary `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
+	// Text that was held back (it might have become a stop string, or a character was unfinished) and
+	// follows that of all tokens; on the last response only.
+	Tail          string `protobuf:"bytes,4,opt,name=tail,proto3" json:"tail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +387,13 @@ func (x *GenerateResponse) GetSummary() *Summary {
 		return x.Summary
 	}
 	return nil
+}
+
+func (x *GenerateResponse) GetTail() string {
+	if x != nil {
+		return x.Tail
+	}
+	return ""
 }
 
 type GeneratedToken struct {
@@ -731,11 +741,12 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\bmessages\x18\x01 \x03(\v2\x14.outrider.v1.MessageR\bmessages\"7\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\tR\acontent\"\x91\x01\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\xa5\x01\n" +
 	"\x10GenerateResponse\x123\n" +
 	"\x06tokens\x18\x01 \x03(\v2\x1b.outrider.v1.GeneratedTokenR\x06tokens\x12\x18\n" +
 	"\apending\x18\x02 \x01(\tR\apending\x12.\n" +
-	"\asummary\x18\x03 \x01(\v2\x14.outrider.v1.SummaryR\asummary\"\x8f\x01\n" +
+	"\asummary\x18\x03 \x01(\v2\x14.outrider.v1.SummaryR\asummary\x12\x12\n" +
+	"\x04tail\x18\x04 \x01(\tR\x04tail\"\x8f\x01\n" +
 	"\x0eGeneratedToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12%\n" +
