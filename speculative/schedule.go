@@ -33,7 +33,9 @@ type Bid struct {
 type Limits struct {
 	Positions int // rows in all, prompt chunks included
 	Sequences int // sequences in one step; 0: no bound
-	Prefill   int // rows for prompt chunks when any session waits for one: kept for them, and no more; 0: what is left
+	// Prefill is how many rows of a step that also decodes are kept for prompt chunks (of half of it at
+	// most); they take no more, so that a long prompt holds nobody up. 0: they take what is left.
+	Prefill int
 }
 
 // Grant gives the bid with this index n positions: prompt tokens, or nodes besides the root.
@@ -65,18 +67,19 @@ func Plan(bids []Bid, l Limits, c Cost) []Grant {
 	if len(prompts) == 0 {
 		return planRoots(bids, roots, l, c)
 	}
-	kept := l.Positions / 2
-	if l.Prefill > 0 {
-		kept = min(kept, l.Prefill)
-	}
 	if (l.Positions < 2 || l.Sequences < 2) && longestWait(bids, prompts) <= longestWait(bids, roots) {
 		roots = nil // no place for both
 	}
-	decode := Limits{Positions: l.Positions - min(kept, need), Sequences: max(l.Sequences-1, 1)}
-	grants := planRoots(bids, roots, decode, c)
+	grants := planRoots(bids, roots, Limits{
+		Positions: l.Positions - min(l.Prefill, l.Positions/2, need),
+		Sequences: max(1, l.Sequences-min(len(prompts), max(1, l.Sequences/8))),
+	}, c)
 	left := l.Positions
-	if len(grants) > 0 {
-		left = kept
+	for _, g := range grants {
+		left -= 1 + g.N
+	}
+	if l.Prefill > 0 && len(grants) > 0 {
+		left = min(left, l.Prefill)
 	}
 	slices.SortStableFunc(prompts, func(a, b root) int { return cmp.Compare(bids[a.bid].Since, bids[b.bid].Since) })
 	for _, p := range prompts[:min(len(prompts), l.Sequences-len(grants))] {
@@ -105,7 +108,7 @@ func longestWait(bids []Bid, roots []root) Time {
 	return first
 }
 
-// byPace sorts roots: behind pace, then density, then the longest waiting.
+// byPace sorts roots: those behind pace by waiting time, then by density, then by waiting time.
 func byPace(bids []Bid) func(a, b root) int {
 	return func(a, b root) int {
 		x, y := &bids[a.bid], &bids[b.bid]
@@ -114,6 +117,8 @@ func byPace(bids []Bid) func(a, b root) int {
 			return -1
 		case y.Behind && !x.Behind:
 			return 1
+		case x.Behind && x.Since != y.Since: // by density the least dense of these would starve
+			return cmp.Compare(x.Since, y.Since)
 		}
 		return cmp.Or(cmp.Compare(b.density, a.density), cmp.Compare(x.Since, y.Since))
 	}
