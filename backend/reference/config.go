@@ -54,6 +54,9 @@ func readConfig(f *gguf.File) (config, error) {
 		derived = c.dim / c.heads
 	}
 	c.headDim = r.count("attention.key_length", derived, maxDim)
+	if c.headDim > maxDim/c.heads {
+		r.fail(fmt.Errorf("%d heads of %d numbers are more than the reference engine takes", c.heads, c.headDim))
+	}
 	if v := r.count("attention.value_length", c.headDim, maxDim); r.err == nil && v != c.headDim {
 		return config{}, fmt.Errorf("value heads of %d beside key heads of %d are not supported", v, c.headDim)
 	}

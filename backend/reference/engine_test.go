@@ -4,12 +4,14 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/models"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
@@ -101,3 +103,56 @@ func TestStories260KIsReproduced(t *testing.T) {
 	}
 }
 
+// Every model at hand loads, runs, and says the same when its weights stay packed.
+func TestAllModelsRun(t *testing.T) {
+	data(t, "stories260K.gguf")
+	paths, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", "data", "models", "*.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(paths, models.TargetName, models.DraftName) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			e, tok := engine(t, path), tokens(t, path)
+			prompt := tok.Encode("Once upon a time", tokenizer.Options{AddBOS: true})
+			r := backend.DraftRequest{MaxTokens: 40, Segment: backend.Segment{Sequence: 1, Tokens: prompt, Setup: greedy}}
+			out := draft(t, e, r)
+			t.Logf("%s: %q", e.Info().Numerics, tok.Decode(out))
+			if len(out) == 0 {
+				t.Fatal("it says nothing")
+			}
+			if packed := draft(t, engine(t, path, "weights", "packed"), r); !slices.Equal(packed, out) {
+				t.Fatalf("packed it says %q", tok.Decode(packed))
+			}
+		})
+	}
+}
+
+// The draft of the shipped pair must be worth asking.
+func TestPairAgrees(t *testing.T) {
+	target, small, tok := engine(t, models.TargetName), engine(t, models.DraftName), tokens(t, models.TargetName)
+	if target.Info().Vocabulary != small.Info().Vocabulary {
+		t.Fatal("the pair has two vocabularies")
+	}
+	for _, setup := range []backend.Setup{{}, {Params: speculative.Params{Temperature: 0.7, Seed: 3}}} {
+		same, all := 0, 0
+		for i, text := range []string{"Once upon a time, there was a little girl named Lily.", "The cat wanted to", "Tom and Sara went to the park", "It was raining, and"} {
+			seg := backend.Segment{Sequence: backend.Sequence(i), Tokens: tok.Encode(text, tokenizer.Options{AddBOS: true}), Setup: &setup}
+			out := draft(t, target, backend.DraftRequest{Segment: seg, MaxTokens: 100})
+			if i == 0 {
+				t.Logf("temperature %g: %s%s", setup.Params.Temperature, text, tok.Decode(out))
+			}
+			seg.From = len(seg.Tokens) - 1
+			seg.Tokens = append(seg.Tokens, out[:len(out)-1]...)
+			for j, c := range forward(t, small, seg) {
+				all++
+				if c.Token == out[j] {
+					same++
+				}
+			}
+		}
+		t.Logf("temperature %g: the draft agrees on %d of %d tokens", setup.Params.Temperature, same, all)
+		if same*2 < all {
+			t.Errorf("temperature %g: %d of %d tokens agree", setup.Params.Temperature, same, all)
+		}
+	}
+}

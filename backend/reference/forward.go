@@ -24,6 +24,8 @@ type machine struct {
 	logits                          []float32
 	block                           [][]float32 // per worker: decoded weights
 	scores                          [][]float32 // per worker: attention weights
+
+	observe func(*row, []float32) // nil but in tests: sees the logits of every wanted row
 }
 
 func newMachine(c config, w *weights, threads int) *machine {
@@ -242,7 +244,11 @@ func (m *machine) choose(ctx context.Context, rows []row, n int) error {
 			have += k
 		}
 		first := (have - 1) / group * group
-		r.task.choose(r, m.logits[(done-first)*c.vocab:][:c.vocab])
+		logits := m.logits[(done-first)*c.vocab:][:c.vocab]
+		if m.observe != nil {
+			m.observe(r, logits)
+		}
+		r.task.choose(r, logits)
 		done++
 	}
 	return nil

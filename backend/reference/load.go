@@ -28,7 +28,7 @@ const version = 1
 const (
 	defaultThreads   = 4 // at most, and no more than there are processors
 	defaultSequences = 256
-	defaultKVBytes   = 512 << 20
+	defaultKVBytes   = 512 << 20 // or one full context, up to eight times as much
 )
 
 // options are the engine's settings; 0 stands for the default.
@@ -115,7 +115,8 @@ func build(ctx context.Context, f *gguf.File, o options, progress func(float32))
 	}
 	rowBytes := c.layers * 2 * c.kvDim * 4
 	if o.kvTokens == 0 {
-		o.kvTokens = min(max(defaultKVBytes/rowBytes, c.context), o.sequences*c.context) + pageRows - 1
+		rows := defaultKVBytes / rowBytes
+		o.kvTokens = min(max(rows, min(c.context, 8*rows)), o.sequences*c.context) + pageRows - 1
 	}
 	kv := pages{all: max(1, o.kvTokens/pageRows), floats: pageRows * rowBytes / 4}
 	e := &Engine{c: c, maxSequences: o.sequences, turn: make(chan struct{}, 1), kv: kv,

@@ -9,6 +9,7 @@ import (
 // goroutine at a time may call run.
 type pool struct {
 	workers int
+	worth   int // the cost that is worth waking a goroutine for
 	wake    chan struct{}
 	done    sync.WaitGroup // the goroutines' end
 	busy    sync.WaitGroup // the end of the current loop
@@ -20,7 +21,7 @@ type pool struct {
 }
 
 func newPool(workers int) *pool {
-	p := &pool{workers: workers, wake: make(chan struct{}, workers)}
+	p := &pool{workers: workers, worth: parallelWork, wake: make(chan struct{}, workers)}
 	for range workers - 1 {
 		p.done.Add(1)
 		go func() {
@@ -50,7 +51,7 @@ func (p *pool) run(n, cost int, fn func(worker, lo, hi int)) {
 	if n <= 0 {
 		return
 	}
-	helpers := min(p.workers-1, n-1, n*cost/parallelWork)
+	helpers := min(p.workers-1, n-1, n*cost/p.worth)
 	if helpers <= 0 {
 		fn(0, 0, n)
 		return

@@ -123,8 +123,8 @@ func (l *loader) layer(prefix string, c *config) layer {
 		v:        l.matrix(prefix+"attn_v", c.kvDim, c.dim),
 		o:        l.matrix(prefix+"attn_output", c.dim, c.qDim),
 		ffnNorm:  l.vector(prefix+"ffn_norm.weight", c.dim),
-		gate:     l.matrix(prefix+"ffn_gate", ff, c.dim),
 		up:       l.matrix(prefix+"ffn_up", ff, c.dim),
+		gate:     l.matrix(prefix+"ffn_gate", ff, c.dim),
 		down:     l.matrix(prefix+"ffn_down", c.dim, ff),
 	}
 }
