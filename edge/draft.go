@@ -1,0 +1,278 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// drafter runs one session's share of the draft model, one job at a time, in a goroutine of its
+// own. Whatever happens to the draft, it only ever costs drafts: a failed job is given back when it
+// is worth asking again.
+type drafter struct {
+	m       backend.Model
+	hard    context.Context // ends calls that the session's end does not
+	setup   *backend.Setup
+	logger  *slog.Logger
+	metrics *Metrics
+	seq     backend.Sequence
+	log     []Token // the committed log as far as told
+	held    []Token // whose rows the model holds
+	used    bool    // the model may hold rows
+	pause   time.Duration
+	last    time.Duration // what one token last took
+
+	jobs    chan draftJob
+	results chan draftResult // one per job
+	written chan Token       // what a finishing job writes
+}
+
+// draftJob asks for one expansion, or, when finish is set, to go on alone to the end.
+type draftJob struct {
+	ctx    context.Context // its end gives the job back at the next chunk
+	tail   []Token         // committed since the last job
+	work   speculative.Work
+	finish bool
+	limit  int // length of the log to finish at
+}
+
+type draftResult struct {
+	id     uint64
+	choice speculative.Choice
+	took   time.Duration
+	ok     bool
+	off    bool  // never ask again
+	err    error // why, or how finishing failed
+}
+
+// Rows of one forward pass while the draft catches up: short enough that a cancelled session leaves
+// soon and other sessions' drafts come in between.
+const draftChunk = 64
+
+// Pauses after which a draft without memory or process is tried again.
+const (
+	minPause = 100 * time.Millisecond
+	maxPause = 5 * time.Second
+)
+
+func newDrafter(hard context.Context, m backend.Model, seq backend.Sequence, setup *backend.Setup, c *Config) *drafter {
+	return &drafter{m: m, hard: hard, setup: setup, logger: c.Logger, metrics: c.Metrics, seq: seq,
+		jobs: make(chan draftJob, 1), results: make(chan draftResult, 1), written: make(chan Token)}
+}
+
+// run works until jobs is closed, then frees the model's rows.
+func (d *drafter) run() {
+	defer d.release()
+	for j := range d.jobs {
+		d.log = append(d.log, j.tail...)
+		if j.finish {
+			d.results <- draftResult{err: d.finish(j)}
+			continue
+		}
+		d.results <- d.expand(j)
+	}
+}
+
+// releaseTimeout bounds the call that frees rows; a plugin that does not answer holds none for long.
+const releaseTimeout = 5 * time.Second
+
+func (d *drafter) release() {
+	d.held = nil
+	if !d.used {
+		return
+	}
+	d.used = false
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.hard), releaseTimeout)
+	defer cancel()
+	if err := d.m.Release(ctx, []backend.Sequence{d.seq}); err != nil && !errors.Is(err, backend.ErrUnavailable) {
+		d.logger.Warn("the draft did not free its memory", "error", err)
+	}
+}
+
+// expand answers one Work.
+func (d *drafter) expand(j draftJob) draftResult {
+	r := draftResult{id: j.work.ID}
+	full := slices.Concat(d.log, j.work.Path)
+	for {
+		rows, err := d.prefill(j.ctx, full)
+		if err == nil && j.ctx.Err() == nil {
+			begin := time.Now()
+			var c []speculative.Choice
+			if c, err = d.forward(full, rows, len(full), len(full)-1); err == nil {
+				if len(c) != 1 {
+					return draftResult{id: r.id, off: true, err: fmt.Errorf("the draft gave %d choices for one row", len(c))}
+				}
+				if n := len(full) - rows; n <= 2 || d.last == 0 {
+					d.last = time.Since(begin) / time.Duration(n)
+				}
+				d.pause, r.choice, r.took, r.ok = 0, c[0], d.last, true
+				return r
+			}
+		}
+		if j.ctx.Err() != nil {
+			return r
+		}
+		again, err := d.recover(j.ctx, err)
+		if err != nil {
+			r.off, r.err = true, err
+			return r
+		}
+		if !again {
+			return r
+		}
+	}
+}
+
+// prefill runs full in chunks until at most one chunk is left, and returns how many rows are held.
+func (d *drafter) prefill(ctx context.Context, full []Token) (int, error) {
+	rows := min(common(d.held, full), len(full)-1)
+	for len(full)-rows > draftChunk && ctx.Err() == nil {
+		if _, err := d.forward(full, rows, rows+draftChunk, rows+draftChunk); err != nil {
+			return rows, err
+		}
+		rows += draftChunk
+	}
+	return rows, nil
+}
+
+func common(a, b []Token) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// forward runs full[start:end] and returns the choices after full[from:end].
+func (d *drafter) forward(full []Token, start, end, from int) ([]speculative.Choice, error) {
+	s := backend.Segment{Sequence: d.seq, Start: start, Tokens: full[start:end], From: from - start}
+	if start == 0 {
+		s.Setup = d.setup
+	}
+	d.used = true
+	d.held = append(d.held[:start], full[start:end]...)
+	results, err := d.m.Forward(d.hard, []backend.Segment{s})
+	if err == nil && len(results) != 1 {
+		err = fmt.Errorf("the draft gave %d results for one segment", len(results))
+	}
+	if err == nil {
+		err = results[0].Err
+	}
+	if err != nil {
+		d.held = nil
+		return nil, err
+	}
+	return results[0].Choices, nil
+}
+
+// recover deals with an error of the draft: again says to run the same job anew at once; otherwise
+// it is given back, after the pause that the error asks for. An error is for good.
+func (d *drafter) recover(ctx context.Context, err error) (again bool, _ error) {
+	d.held = nil
+	switch {
+	case errors.Is(err, backend.ErrSequenceLost):
+		if d.pause == 0 {
+			d.pause = minPause
+			return true, nil
+		}
+		d.sleep(ctx, "sequence lost")
+	case errors.Is(err, backend.ErrNoMemory):
+		d.release() // what it held helps others
+		d.sleep(ctx, "no memory")
+	case errors.Is(err, backend.ErrUnavailable):
+		return false, d.wait(ctx)
+	case errors.Is(err, backend.ErrContextFull), errors.Is(err, backend.ErrInvalid), errors.Is(err, backend.ErrLoad):
+		return false, err
+	default:
+		d.logger.Warn("the draft failed", "error", err)
+		d.sleep(ctx, "failed")
+	}
+	return false, nil
+}
+
+// waiter is what a Model offers whose process is restarted when it dies.
+type waiter interface {
+	Wait(ctx context.Context) error
+}
+
+// wait waits until the draft's process is back; an error says that it never will be.
+func (d *drafter) wait(ctx context.Context) error {
+	d.used = false
+	w, ok := d.m.(waiter)
+	if !ok {
+		d.sleep(ctx, "gone")
+		return nil
+	}
+	d.metrics.drafts.WithLabelValues("gone").Inc()
+	if err := w.Wait(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// sleep pauses for a while that doubles with each failure in a row.
+func (d *drafter) sleep(ctx context.Context, why string) {
+	d.metrics.drafts.WithLabelValues(why).Inc()
+	d.pause = min(max(2*d.pause, minPause), maxPause)
+	t := time.NewTimer(d.pause/2 + rand.N(d.pause/2))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// finish writes the rest of the answer by the draft alone. It ends at the limit, at the draft's
+// context, when ctx is done, or with an error that pausing does not mend.
+func (d *drafter) finish(j draftJob) error {
+	full := slices.Clone(d.log)
+	limit := min(j.limit, d.m.Info().ContextLength)
+	for len(full) < limit && j.ctx.Err() == nil {
+		had := len(full)
+		err := d.decode(j.ctx, &full, limit-had)
+		switch {
+		case err == nil && len(full) == had:
+			return nil // the draft has nothing more to say
+		case err == nil || j.ctx.Err() != nil:
+			continue
+		case errors.Is(err, backend.ErrContextFull):
+			return nil
+		}
+		if _, err := d.recover(j.ctx, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decode catches up and lets the model write until it stops by itself.
+func (d *drafter) decode(ctx context.Context, full *[]Token, n int) error {
+	start, err := d.prefill(ctx, *full)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	s := backend.Segment{Sequence: d.seq, Start: start, Tokens: (*full)[start:], From: len(*full) - start - 1}
+	if start == 0 {
+		s.Setup = d.setup
+	}
+	d.used = true
+	err = d.m.Draft(ctx, backend.DraftRequest{Segment: s, MaxTokens: n}, func(c speculative.Choice) bool {
+		select {
+		case d.written <- c.Token:
+			*full = append(*full, c.Token)
+			d.pause = 0
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	})
+	d.held = nil // whether the last token has a row is the engine's business
+	return err
+}

@@ -1,0 +1,208 @@
+// Package edge is the side of the user: it lets a small draft model propose what a large model in
+// the cloud then confirms or corrects, and streams the answer. What to draft, to send and to trust
+// is decided by package speculative; this package moves messages, runs the draft and copes with a
+// link, a cloud and a draft that come and go.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/outrider-llm/outrider/backend"
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/tokenizer"
+)
+
+// Config of an Edge. Zero values mean the defaults.
+type Config struct {
+	Draft      backend.Model        // nil: the target works alone. It stays the caller's
+	Tokenizer  *tokenizer.Tokenizer // nil: prompts come in tokens, answers have no text
+	Vocabulary string               // fingerprint; default: the tokenizer's, else the draft's
+	Cloud      string               // host:port
+	Model      string               // name of the target; empty: the cloud's default
+	Dial       []grpc.DialOption    // credentials and the like; default: plain text
+
+	Fallback      Fallback      // default: FallbackFail
+	FallbackAfter time.Duration // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
+	LinkTimeout   time.Duration // a link that is silent for this long is given up; default 4 s
+	RunAhead      float64       // target passes per committed token at most; 0: the cloud's default
+
+	Depth   int     // 0: adaptive, n: at most n tokens beyond the commits, negative: never draft
+	MinPath float64 // draft while the path probability is at least this; 0: the core's default
+	Gap     time.Duration
+	// Branches also proposes the draft's second choices.
+	Branches bool
+
+	Logger  *slog.Logger
+	Metrics *Metrics
+}
+
+func (c *Config) defaults() error {
+	if c.Cloud == "" {
+		return errors.New("the edge needs the address of a cloud, host:port")
+	}
+	if c.Tokenizer != nil {
+		if c.Vocabulary == "" {
+			c.Vocabulary = c.Tokenizer.Fingerprint()
+		}
+		if c.Vocabulary != c.Tokenizer.Fingerprint() {
+			return fmt.Errorf("%w: the tokenizer's is %s, the configured one %s", ErrVocabulary, c.Tokenizer.Fingerprint(), c.Vocabulary)
+		}
+	}
+	if c.Draft != nil {
+		i := c.Draft.Info()
+		if c.Vocabulary == "" {
+			c.Vocabulary = i.Vocabulary
+		}
+		if i.Vocabulary != c.Vocabulary {
+			return fmt.Errorf("%w: the draft %s has %s, the tokenizer %s: use a draft that was made for the target",
+				ErrVocabulary, i.Name, i.Vocabulary, c.Vocabulary)
+		}
+	}
+	if c.Fallback == FallbackDefault {
+		c.Fallback = FallbackFail
+	}
+	if c.Fallback == FallbackDraft && c.Draft == nil {
+		return errors.New("fallback draft needs a draft model: name one, or use fallback fail or wait")
+	}
+	if !(c.RunAhead >= 0 && c.RunAhead <= 1) {
+		return fmt.Errorf("run-ahead is %g, must be between 0 and 1", c.RunAhead)
+	}
+	if c.LinkTimeout <= 0 {
+		c.LinkTimeout = 4 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	return nil
+}
+
+// Edge serves generations. Its methods are safe for concurrent use.
+type Edge struct {
+	c      Config
+	link   *uplink
+	ctx    context.Context // of all requests
+	cancel context.CancelCauseFunc
+	hard   context.Context // of what must outlive a request to clean up after it
+	kill   context.CancelFunc
+	seq    atomic.Uint64
+	wg     sync.WaitGroup // sessions and drafters
+
+	mu     sync.Mutex
+	closed bool
+}
+
+// New makes an Edge. It does not wait for the cloud. Close it after use.
+func New(c Config) (*Edge, error) {
+	if err := c.defaults(); err != nil {
+		return nil, err
+	}
+	e := &Edge{c: c}
+	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	e.hard, e.kill = context.WithCancel(context.Background())
+	var err error
+	if e.link, err = newUplink(e.hard, &e.c); err != nil {
+		e.kill()
+		e.cancel(nil)
+		return nil, err
+	}
+	return e, nil
+}
+
+// closeGrace is how long Close lets calls of the draft end by themselves.
+const closeGrace = 5 * time.Second
+
+// Close ends all generations with ErrClosed, frees both models' memory and disconnects.
+func (e *Edge) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.cancel(ErrClosed)
+	t := time.AfterFunc(closeGrace, e.kill)
+	defer t.Stop()
+	e.wg.Wait()
+	e.link.close(e.kill)
+	return nil
+}
+
+// begin counts a session in, unless the edge is closing.
+func (e *Edge) begin() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	e.wg.Add(1)
+	return nil
+}
+
+// Status says which models work together and what is in force.
+type Status struct {
+	Draft         string // empty: none
+	DraftNumerics string
+	Targets       []*outriderv1.TargetInfo // as the cloud last told
+	Cloud         string
+	RTT           time.Duration // to the cloud, 0: not measured
+	Note          string        // what does not work as configured, and why
+}
+
+// statusTimeout bounds asking the cloud.
+const statusTimeout = 2 * time.Second
+
+// Status asks the cloud what it serves; a cloud out of reach is told in the note.
+func (e *Edge) Status(ctx context.Context) (Status, error) {
+	s := Status{Cloud: e.c.Cloud}
+	switch {
+	case e.c.Draft == nil:
+		s.Note = "no draft is configured: the target works alone"
+	default:
+		i := e.c.Draft.Info()
+		s.Draft, s.DraftNumerics = i.Name, i.Numerics
+		if r, ok := e.c.Draft.(interface{ Running() bool }); ok && !r.Running() {
+			s.Note = "the draft's plugin is restarting"
+		} else if e.c.Depth < 0 {
+			s.Note = "drafting is switched off (depth below 0)"
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	e.link.mu.Lock()
+	conn := e.link.conn
+	e.link.mu.Unlock()
+	begin := time.Now()
+	targets, err := e.link.list(ctx, conn)
+	if err != nil {
+		s.Note = join(s.Note, fmt.Sprintf("%s: %s: %s", ErrNoCloud, e.c.Cloud, reason(err)))
+		return s, nil
+	}
+	s.Targets = targets
+	if s.RTT = time.Duration(e.link.rtt.Load()); s.RTT == 0 {
+		s.RTT = time.Since(begin)
+	}
+	for _, t := range targets {
+		if (t.GetName() == e.c.Model || e.c.Model == "") && e.c.Vocabulary != "" && t.GetVocabulary() != e.c.Vocabulary {
+			s.Note = join(s.Note, fmt.Sprintf("target %s has another vocabulary: use a draft that was made for it", t.GetName()))
+		}
+		if e.c.Model == "" {
+			break // the first is the default
+		}
+	}
+	return s, nil
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}

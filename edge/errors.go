@@ -1,0 +1,88 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Errors that Generate and New wrap.
+var (
+	// ErrRequest: the request is not valid; the message says what to change.
+	ErrRequest = errors.New("invalid request")
+	// ErrNoCloud: no cloud was in reach for as long as the fallback policy allows.
+	ErrNoCloud = errors.New("no cloud in reach")
+	// ErrRefused: the cloud refuses the session for good.
+	ErrRefused = errors.New("the cloud refused the session")
+	// ErrVocabulary: draft, tokenizer and target do not share one vocabulary.
+	ErrVocabulary = errors.New("the vocabularies differ")
+	// ErrClosed: the edge is shutting down.
+	ErrClosed = errors.New("the edge is shutting down")
+)
+
+func requestError(format string, a ...any) error {
+	return fmt.Errorf("%w: %s", ErrRequest, fmt.Sprintf(format, a...))
+}
+
+// permanent turns the status of a stream into the request's error when opening it again cannot help;
+// nil when it may.
+func permanent(err error, cloud string) error {
+	st, ok := status.FromError(err)
+	if !ok {
+		return nil
+	}
+	msg := oneLine(st.Message())
+	switch st.Code() {
+	case codes.InvalidArgument, codes.OutOfRange:
+		return requestError("%s", msg)
+	case codes.FailedPrecondition:
+		return fmt.Errorf("%w: %s", ErrVocabulary, msg)
+	case codes.NotFound:
+		return fmt.Errorf("%w: %s", ErrRefused, msg)
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return fmt.Errorf("%w: %s: check the credentials for %s", ErrRefused, msg, cloud)
+	case codes.Unimplemented:
+		return fmt.Errorf("%w: what listens at %s is no outrider cloud: check the address", ErrRefused, cloud)
+	case codes.ResourceExhausted:
+		if _, ok := retryAfter(err); !ok {
+			return fmt.Errorf("%w: %s: shorten the prompt", ErrRefused, msg)
+		}
+	}
+	return nil
+}
+
+// retryAfter reads the delay that the cloud asks for.
+func retryAfter(err error) (time.Duration, bool) {
+	st, ok := status.FromError(err)
+	if !ok {
+		return 0, false
+	}
+	for _, d := range st.Details() {
+		if r, ok := d.(*errdetails.RetryInfo); ok {
+			return max(0, r.GetRetryDelay().AsDuration()), true
+		}
+	}
+	return 0, false
+}
+
+// reason is a stream's error in one line for people.
+func reason(err error) string {
+	if err == nil {
+		return "no answer"
+	}
+	msg := err.Error()
+	if st, ok := status.FromError(err); ok {
+		msg = st.Message()
+	}
+	if i := strings.LastIndex(msg, "desc = "); i >= 0 { // the transport's own error, told within
+		msg = strings.Trim(msg[i+len("desc = "):], `"`)
+	}
+	return oneLine(msg)
+}
+
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }

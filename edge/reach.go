@@ -1,0 +1,138 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/outrider-llm/outrider/backend"
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// open begins a stream with the log as it is.
+func (s *session) open() {
+	s.opened++
+	o := &outriderv1.Open{
+		Session: s.id[:], Model: s.r.Model, Vocabulary: s.e.c.Vocabulary, Tokens: tokensToProto(s.p.Log()),
+		PromptLength: uint32(len(s.prompt)), Sampling: backend.SamplingToProto(s.r.Params), Stop: s.r.Stop,
+		IgnoreEnd: s.r.IgnoreEnd, Stream: uint32(s.opened), Numerics: s.sum.Numerics,
+	}
+	if s.sum.Tokens == 0 {
+		o.Numerics = ""
+	}
+	if s.r.MaxTokens > 0 {
+		o.MaxLength = uint32(len(s.prompt) + s.r.MaxTokens)
+	}
+	passes := s.r.MaxPassesPerToken
+	if passes == 0 {
+		passes = s.e.c.RunAhead
+	}
+	if passes > 0 {
+		o.RunAhead = &outriderv1.RunAhead{MaxPassesPerToken: float32(passes)}
+	}
+	if s.r.Deadline > 0 {
+		o.DeadlineMs = milliseconds(s.r.Deadline - s.now())
+	}
+	s.st, s.heard = s.e.link.open(o), false
+}
+
+// up takes the cloud's answer to open.
+func (s *session) up(o *outriderv1.Opened) {
+	t := o.GetTarget()
+	if v := s.e.c.Vocabulary; v != "" && t.GetVocabulary() != v {
+		s.end(speculative.NotFinished, fmt.Errorf("%w: target %s has %s, this edge %s: use a draft that was made for it",
+			ErrVocabulary, t.GetName(), t.GetVocabulary(), v))
+		return
+	}
+	if s.linked {
+		return // told twice
+	}
+	s.linked = true
+	s.e.link.learn(s.r.Model, t)
+	if s.sum.Tokens > 0 && !o.GetExact() {
+		s.sum.Exact = false
+	}
+	if s.opened > 1 && s.sum.Target != "" {
+		s.sum.Resumes++
+		s.e.c.Metrics.resumes.Inc()
+	}
+	s.sum.Target, s.sum.Numerics, s.sum.Pace = t.GetName(), t.GetNumerics(), t.GetPace()
+	s.p.LinkUp(int(min(o.GetWindow(), 1<<16)))
+}
+
+// Back-off between streams.
+const (
+	minReopen = 20 * time.Millisecond
+	maxReopen = 2 * time.Second
+)
+
+// Streams in a row that may end without a commit before the time out of reach counts on.
+const hopeful = 3
+
+// lost takes the end of a stream: the session goes on on another one, unless the cloud refused it
+// for good.
+func (s *session) lost(err error) {
+	s.st.cancel()
+	s.st = nil
+	now := s.now()
+	if s.linked {
+		s.linked = false
+		s.p.LinkDown()
+		if s.heard || s.failures < hopeful {
+			s.lostAt = now
+		}
+	}
+	s.lastErr = err
+	if final := permanent(err, s.e.c.Cloud); final != nil {
+		s.end(speculative.NotFinished, final)
+		return
+	}
+	delay := min(minReopen<<min(s.failures, 10), maxReopen)
+	s.openAt = now + delay/2 + rand.N(delay/2)
+	if after, ok := retryAfter(err); ok {
+		s.openAt = now + after + rand.N(after/4+minReopen)
+	}
+	s.failures++
+	s.e.c.Logger.Info("the link to the cloud broke, opening the session again", "cloud", s.e.c.Cloud,
+		"error", reason(err), "in", s.openAt-now, "tokens", s.sum.Tokens)
+}
+
+// Defaults of Config.FallbackAfter.
+const (
+	failAfter  = 10 * time.Second
+	draftAfter = 3 * time.Second
+)
+
+// patience is how long the cloud may be out of reach, 0: for ever.
+func (s *session) patience() time.Duration {
+	switch after := s.e.c.FallbackAfter; {
+	case s.fallback == FallbackWait:
+		return 0
+	case after > 0:
+		return after
+	case s.fallback == FallbackDraft:
+		return draftAfter
+	}
+	return failAfter
+}
+
+// outOfReach applies the fallback policy.
+func (s *session) outOfReach() {
+	why := reason(s.lastErr)
+	if s.st != nil {
+		s.st.cancel()
+		<-s.st.over // at once: nothing of it waits for anything but its context
+		if now := reason(s.st.err); now != context.Canceled.Error() {
+			why = now
+		}
+		s.st = nil
+	}
+	if s.fallback == FallbackDraft {
+		s.goAlone(why)
+		return
+	}
+	s.end(speculative.NotFinished, fmt.Errorf("%w: %s for %s (%s): start it, check the address, or choose fallback draft or wait",
+		ErrNoCloud, s.e.c.Cloud, s.patience(), why))
+}

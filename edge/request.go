@@ -1,0 +1,156 @@
+package edge
+
+import (
+	"time"
+	"unicode/utf8"
+
+	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/tokenizer"
+)
+
+// Token is an id in the vocabulary.
+type Token = speculative.Token
+
+// Fallback says what a request does with no cloud in reach.
+type Fallback uint8
+
+// The values of Fallback are those of the wire.
+const (
+	FallbackDefault Fallback = iota // the edge's configuration decides
+	FallbackFail                    // end with ErrNoCloud
+	FallbackWait                    // wait for it as long as the request lives
+	FallbackDraft                   // the draft alone finishes the answer; its tokens are unverified
+)
+
+// ParseFallback reads fail, wait or draft; the empty word is FallbackDefault.
+func ParseFallback(s string) (Fallback, error) {
+	for f := FallbackDefault; f <= FallbackDraft; f++ {
+		if s == f.String() {
+			return f, nil
+		}
+	}
+	return 0, requestError("fallback %q is unknown: use fail, wait or draft", s)
+}
+
+func (f Fallback) String() string {
+	return [...]string{"", "fail", "wait", "draft"}[min(f, 3)]
+}
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role    string // system, user or assistant
+	Content string
+}
+
+// Request asks for one generation. Exactly one of Prompt, Messages and Tokens is set.
+type Request struct {
+	Prompt            string    // raw text to continue; special tokens written in it are read
+	Messages          []Message // a conversation, answered
+	Tokens            []Token   // a prompt in tokens, taken as it is
+	Model             string    // name of a target; empty: the edge's configuration decides
+	Params            speculative.Params
+	MaxTokens         int // 0: until the model ends or the context is full
+	Stop              []string
+	IgnoreEnd         bool
+	Fallback          Fallback
+	Deadline          time.Duration // the generation is given up after this; 0: never
+	MaxPassesPerToken float64       // bound on run-ahead; 0: Config.RunAhead
+	NoDraft           bool          // the target works alone
+	Pending           bool          // also show what the draft expects next
+}
+
+// Bounds that every cloud enforces.
+const (
+	maxStops     = 16
+	maxStopBytes = 256
+)
+
+// validate checks what needs no tokenizer.
+func (r *Request) validate() error {
+	inputs := 0
+	for _, set := range []bool{r.Prompt != "", len(r.Messages) > 0, len(r.Tokens) > 0} {
+		if set {
+			inputs++
+		}
+	}
+	switch {
+	case inputs == 0:
+		return requestError("the prompt is empty: give it at least one character")
+	case inputs > 1:
+		return requestError("give a prompt, a conversation or tokens, not several of them")
+	case !utf8.ValidString(r.Prompt):
+		return requestError("the prompt is not valid UTF-8: convert it first")
+	case r.MaxTokens < 0:
+		return requestError("max_tokens is %d, must be 0 (no limit) or more", r.MaxTokens)
+	case r.Deadline < 0:
+		return requestError("the deadline is %s, must be 0 (none) or more", r.Deadline)
+	case !(r.MaxPassesPerToken >= 0 && r.MaxPassesPerToken <= 1):
+		return requestError("max_passes_per_token is %g, must be between 0 and 1", r.MaxPassesPerToken)
+	case r.Fallback > FallbackDraft:
+		return requestError("fallback %d is unknown: use fail, wait or draft", r.Fallback)
+	case len(r.Stop) > maxStops:
+		return requestError("%d stop strings, at most %d are allowed", len(r.Stop), maxStops)
+	}
+	for _, s := range r.Stop {
+		if s == "" || len(s) > maxStopBytes || !utf8.ValidString(s) {
+			return requestError("stop string %q: 1 to %d bytes of UTF-8 are allowed", s, maxStopBytes)
+		}
+	}
+	if err := r.Params.Validate(); err != nil {
+		return requestError("%s", oneLine(err.Error()))
+	}
+	return nil
+}
+
+// prompt turns the request's input into tokens.
+func (r *Request) prompt(t *tokenizer.Tokenizer) ([]Token, error) {
+	if len(r.Tokens) > 0 {
+		return r.Tokens, nil
+	}
+	if t == nil {
+		return nil, requestError("this edge has no tokenizer: give the prompt in tokens")
+	}
+	if len(r.Messages) > 0 {
+		return ChatPrompt(t, r.Messages)
+	}
+	tokens := t.Encode(r.Prompt, tokenizer.Options{AddBOS: t.AddBOS(), ParseSpecial: true})
+	if len(tokens) == 0 {
+		return nil, requestError("the prompt holds no tokens: give it at least one character")
+	}
+	return tokens, nil
+}
+
+// GeneratedToken is a decided token.
+type GeneratedToken struct {
+	ID         Token
+	Text       string // text that became complete with this token; may be empty
+	Fate       speculative.Fate
+	Late       bool // run ahead to, and the draft had proposed the same
+	Unverified bool // written by the draft alone
+}
+
+// Event is what Generate hands out.
+type Event struct {
+	Tokens  []GeneratedToken // newly decided, in order
+	Pending string           // what the draft expects next; replaces what was told before
+	Tail    string           // text that was held back and follows that of all tokens; on the last event only
+}
+
+// Summary tells how a generation went. After an error it tells how far it came.
+type Summary struct {
+	Finish       speculative.Finish
+	PromptTokens int
+	Tokens       int // generated
+	Usage        speculative.Usage
+	Resumes      int // streams opened after the first
+	Uplink       int // bytes of Propose and Ack messages
+	Downlink     int // bytes of Commit messages
+	FirstToken   time.Duration
+	Total        time.Duration // to the last token
+	Drafted      int           // tokens that the draft wrote
+	Unverified   int
+	Exact        bool // false when a resume met other numerics or unverified tokens were given
+	Target       string
+	Numerics     string // of the target
+	Pace         string // emulated step cost of the target, empty when none
+}

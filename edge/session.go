@@ -1,0 +1,401 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/outrider-llm/outrider/backend"
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// session is one generation. Its goroutine (run) owns everything in it; it never blocks but in its
+// select.
+type session struct {
+	e        *Edge
+	r        Request
+	prompt   []Token
+	ends     []Token
+	fallback Fallback
+	began    time.Time
+	ctx      context.Context // of the request
+	p        *speculative.Proposer
+	out      *output
+	events   chan Event // to Generate, which hands them to the caller
+	sum      Summary
+
+	// The draft. nil: none.
+	d       *drafter
+	dctx    context.Context // of its jobs
+	dcancel context.CancelFunc
+	busy    bool        // a job is under way
+	told    int         // length of the log that the drafter knows
+	alone   *aloneState // set once the draft finishes alone
+
+	// The link.
+	id       [16]byte
+	opened   int // streams, so far
+	st       *stream
+	linked   bool
+	heard    bool // this stream brought a commit
+	failures int  // streams without one, in a row
+	openAt   time.Duration
+	lostAt   time.Duration // when the cloud went out of reach
+	lastErr  error         // why the last stream ended
+
+	finished bool
+	err      error
+	emitErr  error // of the caller; not the session goroutine's
+}
+
+// Generate runs one generation and hands out events until it ends. emit is called from this
+// goroutine; a slow emit slows this generation only. When emit fails the generation is cancelled and
+// its error returned. An error comes with a summary of what was given out before.
+func (e *Edge) Generate(ctx context.Context, r Request, emit func(Event) error) (Summary, error) {
+	began := time.Now()
+	if err := r.validate(); err != nil {
+		return Summary{}, err
+	}
+	prompt, err := r.prompt(e.c.Tokenizer)
+	if err != nil {
+		return Summary{}, err
+	}
+	s, err := e.newSession(r, prompt, began)
+	if err != nil {
+		return Summary{}, err
+	}
+	if err := e.begin(); err != nil {
+		return Summary{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.ctx, func() { cancel(context.Cause(e.ctx)) })()
+	e.c.Metrics.active.Inc()
+	defer e.c.Metrics.active.Dec()
+	go func() {
+		defer e.wg.Done()
+		s.run(ctx)
+	}()
+	for ev := range s.events {
+		if ctx.Err() != nil {
+			continue
+		}
+		if err := emit(ev); err != nil {
+			cancel(err)
+			s.emitErr = err
+		}
+	}
+	if s.emitErr != nil {
+		s.sum.Finish, s.err = speculative.FinishCancelled, s.emitErr
+	}
+	e.c.Metrics.finished(s.sum)
+	return s.sum, s.err
+}
+
+func (e *Edge) newSession(r Request, prompt []Token, began time.Time) (*session, error) {
+	s := &session{e: e, r: r, prompt: prompt, began: began, events: make(chan Event), fallback: r.Fallback}
+	if s.fallback == FallbackDefault {
+		s.fallback = e.c.Fallback
+	}
+	if s.fallback == FallbackDraft && e.c.Draft == nil {
+		return nil, requestError("fallback draft is asked for, but this edge has no draft model: use fail or wait")
+	}
+	if r.Model == "" {
+		s.r.Model = e.c.Model
+	}
+	s.r.Stop = slices.Clone(r.Stop)
+	s.out = newOutput(e.c.Tokenizer, s.r.Stop, len(r.Messages) > 0)
+	s.sum = Summary{PromptTokens: len(prompt), Exact: true}
+	_, _ = rand.Read(s.id[:]) // never fails
+	c := speculative.ProposerConfig{Depth: e.c.Depth, MinPath: e.c.MinPath, Gap: e.c.Gap, Branches: e.c.Branches,
+		MaxLength: s.maxLength()}
+	vocabulary := 0
+	if t := e.c.Tokenizer; t != nil {
+		vocabulary, s.ends = t.Size(), t.EndTokens()
+	}
+	if e.c.Draft != nil {
+		i := e.c.Draft.Info()
+		vocabulary = max(vocabulary, i.VocabularySize)
+		s.ends = append(s.ends, i.EndTokens...)
+		c.DraftContext = i.ContextLength
+		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt)}
+		s.d = newDrafter(e.hard, e.c.Draft, backend.Sequence(e.seq.Add(1)), setup, &e.c)
+	}
+	if r.IgnoreEnd {
+		s.ends = nil
+	}
+	c.EndTokens = s.ends
+	if s.d == nil || r.NoDraft {
+		c.Depth = -1
+	}
+	for i, t := range prompt {
+		if t < 0 || (vocabulary > 0 && int(t) >= vocabulary) {
+			return nil, requestError("token %d of the prompt is %d, the vocabulary has %d", i, t, vocabulary)
+		}
+	}
+	s.p = speculative.NewProposer(c, prompt)
+	return s, nil
+}
+
+// maxLength is where the log ends as far as is known, 0: not known.
+func (s *session) maxLength() int {
+	n := s.e.link.contextOf(s.r.Model)
+	if m := s.r.MaxTokens; m > 0 && (n == 0 || len(s.prompt)+m < n) {
+		n = len(s.prompt) + m
+	}
+	return n
+}
+
+func (s *session) now() time.Duration { return time.Since(s.began) }
+
+// Tokens that the caller has not taken yet before no more commits are read: the cloud then runs out
+// of credit and waits.
+const maxUntaken = 64
+
+// run is the session's goroutine.
+func (s *session) run(ctx context.Context) {
+	defer close(s.events)
+	s.ctx = ctx
+	s.dctx, s.dcancel = context.WithCancel(ctx)
+	if s.d != nil {
+		s.e.wg.Go(s.d.run)
+		defer close(s.d.jobs)
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !s.finished {
+		wake := s.act()
+		if s.finished {
+			break
+		}
+		timer.Reset(max(0, wake-s.now()))
+		s.wait(timer)
+	}
+	s.leave()
+}
+
+// wait takes one event.
+func (s *session) wait(timer *time.Timer) {
+	var in <-chan streamEvent
+	if s.st != nil && len(s.out.next.Tokens) < maxUntaken {
+		in = s.st.in
+	}
+	var drafted <-chan draftResult
+	var written <-chan Token
+	if s.d != nil {
+		drafted = s.d.results
+		if s.alone != nil && len(s.out.next.Tokens) < maxUntaken {
+			written = s.d.written
+		}
+	}
+	var events chan<- Event
+	if s.out.dirty {
+		events = s.events
+	}
+	select {
+	case <-s.ctx.Done():
+		s.end(speculative.FinishCancelled, context.Cause(s.ctx))
+	case e, ok := <-in:
+		if !ok {
+			s.lost(s.st.err)
+			break
+		}
+		s.received(e)
+	case r := <-drafted:
+		s.drafted(r)
+	case t := <-written:
+		s.written(t)
+	case events <- s.out.next:
+		s.out.taken()
+	case <-timer.C:
+	}
+}
+
+// end finishes the session; the first call counts.
+func (s *session) end(why speculative.Finish, err error) {
+	if s.finished {
+		return
+	}
+	s.finished, s.sum.Finish, s.err = true, why, err
+	s.sum.Usage = s.p.Usage()
+	s.sum.Total = s.now()
+}
+
+// act does what the time and the proposer ask for, and returns when to do so again.
+func (s *session) act() time.Duration {
+	now := s.now()
+	wake := now + time.Minute
+	if at, ok := s.deadline(now); ok {
+		wake = min(wake, at)
+	}
+	if s.finished || s.alone != nil {
+		return wake
+	}
+	if !s.linked {
+		if after := s.patience(); after > 0 {
+			if now >= s.lostAt+after {
+				s.outOfReach()
+				return now
+			}
+			wake = min(wake, s.lostAt+after)
+		}
+	}
+	if s.st == nil {
+		if now >= s.openAt {
+			s.open()
+		} else {
+			wake = min(wake, s.openAt)
+		}
+	}
+	r := s.p.Ready(now)
+	if r.Draft != nil {
+		s.draft(draftJob{ctx: s.dctx, work: *r.Draft})
+	}
+	if r.Ack > 0 {
+		m := &outriderv1.Ack{Committed: uint32(r.Ack)}
+		s.send(proto.Size(m), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Ack{Ack: m}})
+	}
+	if r.Send != nil {
+		m := proposeToProto(r.Send)
+		s.send(proto.Size(m), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Propose{Propose: m}})
+	}
+	if r.Wake > 0 {
+		wake = min(wake, r.Wake)
+	}
+	if s.st == nil {
+		wake = min(wake, s.openAt)
+	}
+	return wake
+}
+
+func (s *session) send(size int, m *outriderv1.DecodeRequest) {
+	if s.st == nil {
+		return
+	}
+	s.sum.Uplink += size
+	if !s.st.put(m) {
+		s.lost(errOverflow)
+	}
+}
+
+// draft hands the drafter a job.
+func (s *session) draft(j draftJob) {
+	log := s.p.Log()
+	j.tail = slices.Clone(log[s.told:])
+	s.told, s.busy = len(log), true
+	s.d.jobs <- j // has room: one job at a time
+}
+
+// drafted takes the outcome of a job.
+func (s *session) drafted(r draftResult) {
+	s.busy = false
+	switch {
+	case s.alone != nil:
+		s.aloneDone(r)
+		return
+	case r.ok:
+		s.p.Drafted(r.id, r.choice, r.took)
+		s.sum.Drafted++
+	case r.off: // the work is never given back, so no more is asked for
+		s.e.c.Logger.Warn("the draft is out of use, the target goes on alone", "error", r.err)
+	default:
+		s.p.DraftFailed(r.id)
+	}
+	s.expect()
+}
+
+func (s *session) expect() {
+	if s.r.Pending {
+		s.out.expect(s.p.Pending())
+	}
+}
+
+// received takes what the stream tells.
+func (s *session) received(e streamEvent) {
+	switch {
+	case e.opened != nil:
+		s.up(e.opened)
+	case e.commit != nil:
+		s.commit(e.commit)
+	}
+}
+
+// commit applies a commit and gives its tokens out.
+func (s *session) commit(m *outriderv1.Commit) {
+	s.sum.Downlink += proto.Size(m)
+	c, err := commitFromProto(m)
+	had, known := len(s.p.Log()), len(s.p.Fates())
+	if err == nil && !s.linked {
+		err = fmt.Errorf("%w: commit before opened", speculative.ErrProtocol)
+	}
+	if err == nil {
+		err = s.p.Commit(c)
+	}
+	if err != nil {
+		s.st.cancel()
+		s.end(speculative.NotFinished, fmt.Errorf("the cloud %s does not keep to the protocol: %w", s.e.c.Cloud, err))
+		return
+	}
+	s.heard, s.failures = true, 0
+	f := s.p.Fates()[known:]
+	for i, t := range s.p.Log()[had:] {
+		s.give(GeneratedToken{ID: t, Fate: f[i].Fate, Late: f[i].Late})
+	}
+	if why := s.p.Finished(); why != speculative.NotFinished {
+		s.end(why, nil)
+		return
+	}
+	s.expect()
+}
+
+// give adds one decided token to the output.
+func (s *session) give(t GeneratedToken) {
+	s.out.push(t, slices.Contains(s.ends, t.ID))
+	s.e.c.Metrics.token(t)
+	if s.sum.Tokens++; s.sum.Tokens == 1 {
+		s.sum.FirstToken = s.now()
+	}
+}
+
+// leave frees what the session holds in both models and hands out the rest.
+func (s *session) leave() {
+	s.dcancel()
+	if s.st != nil {
+		s.st.leave(s.p.Finished() != speculative.NotFinished)
+		s.st = nil
+	}
+	s.out.finish()
+	if !s.out.dirty {
+		return
+	}
+	select {
+	case s.events <- s.out.next:
+	case <-s.ctx.Done():
+		if s.err == nil && len(s.out.next.Tokens) > 0 {
+			s.sum.Finish, s.err = speculative.FinishCancelled, context.Cause(s.ctx)
+		}
+	}
+}
+
+// deadline says when the request's time is up, and ends it then. While the cloud is there it decides,
+// so it gets a moment more.
+func (s *session) deadline(now time.Duration) (time.Duration, bool) {
+	if s.r.Deadline == 0 {
+		return 0, false
+	}
+	at := s.r.Deadline
+	if s.linked {
+		at += deadlineGrace
+	}
+	if now >= at {
+		s.end(speculative.FinishDeadline, nil)
+	}
+	return at, true
+}
+
+const deadlineGrace = time.Second

@@ -1,0 +1,314 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+)
+
+// uplink is the connection to the cloud that all sessions share. gRPC reconnects by itself; what it
+// finds out too late (its keepalive cannot ping more often than every ten seconds), probe finds: a
+// connection that is silent and does not answer is replaced.
+type uplink struct {
+	c        *Config
+	ctx      context.Context // of the edge
+	running  sync.WaitGroup  // streams
+	watching sync.WaitGroup  // the probe
+	heard    atomic.Int64    // when anything last arrived, nanoseconds since began
+	rtt      atomic.Int64    // nanoseconds, 0: not measured
+	began    time.Time
+
+	mu       sync.Mutex
+	conn     *grpc.ClientConn
+	streams  int
+	probing  bool
+	contexts map[string]int // of targets, by the name asked for
+}
+
+func newUplink(ctx context.Context, c *Config) (*uplink, error) {
+	l := &uplink{c: c, ctx: ctx, began: time.Now(), contexts: map[string]int{}}
+	var err error
+	if l.conn, err = l.dial(); err != nil {
+		return nil, fmt.Errorf("cannot use the cloud address %q: %w", c.Cloud, err)
+	}
+	return l, nil
+}
+
+func (l *uplink) dial() (*grpc.ClientConn, error) {
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: l.c.LinkTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 5 * time.Second,
+			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}}),
+	}
+	return grpc.NewClient(l.c.Cloud, append(options, l.c.Dial...)...)
+}
+
+// acquire returns the connection for one stream; release gives it back.
+func (l *uplink) acquire() *grpc.ClientConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams++
+	if !l.probing {
+		l.probing = true
+		l.watching.Go(l.probe)
+	}
+	return l.conn
+}
+
+func (l *uplink) release() {
+	l.mu.Lock()
+	l.streams--
+	l.mu.Unlock()
+}
+
+func (l *uplink) hear() { l.heard.Store(int64(time.Since(l.began))) }
+
+// rttEvery is how often the round trip is measured while streams are open.
+const rttEvery = 15 * time.Second
+
+// probe watches the connection while streams are open.
+func (l *uplink) probe() {
+	tick := time.NewTicker(l.c.LinkTimeout / 8)
+	defer tick.Stop()
+	var measured time.Time
+	for {
+		l.mu.Lock()
+		conn := l.conn
+		if l.streams == 0 || l.ctx.Err() != nil {
+			l.probing = false
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		silent := time.Since(l.began) - time.Duration(l.heard.Load())
+		if conn.GetState() == connectivity.Ready && (silent > l.c.LinkTimeout/4 || time.Since(measured) > rttEvery) {
+			measured = time.Now()
+			l.ping(conn)
+		}
+		select {
+		case <-l.ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// ping asks for the list of targets. No answer on a connection that counts as ready: replace it.
+func (l *uplink) ping(conn *grpc.ClientConn) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.c.LinkTimeout*3/4)
+	defer cancel()
+	begin := time.Now()
+	_, err := l.list(ctx, conn)
+	if err == nil {
+		l.rtt.Store(int64(time.Since(begin)))
+		l.c.Metrics.rtt.Set(time.Since(begin).Seconds())
+		return
+	}
+	if status.Code(err) != codes.DeadlineExceeded || l.ctx.Err() != nil || conn.GetState() != connectivity.Ready {
+		return
+	}
+	l.c.Logger.Warn("the cloud has fallen silent, connecting anew", "cloud", l.c.Cloud, "after", l.c.LinkTimeout)
+	fresh, err := l.dial()
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	l.conn = fresh
+	l.mu.Unlock()
+	_ = conn.Close() // its streams end and are opened again
+}
+
+// list asks the cloud what it serves.
+func (l *uplink) list(ctx context.Context, conn *grpc.ClientConn) ([]*outriderv1.TargetInfo, error) {
+	r, err := outriderv1.NewDecodeServiceClient(conn).ListModels(ctx, &outriderv1.ListModelsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	l.hear()
+	for i, t := range r.GetModels() {
+		l.learn(t.GetName(), t)
+		if i == 0 {
+			l.learn("", t)
+		}
+	}
+	return r.GetModels(), nil
+}
+
+// contextOf is the context length of a target as last told, 0: not known.
+func (l *uplink) contextOf(model string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.contexts[model]
+}
+
+// learn remembers what a request for a model was answered by.
+func (l *uplink) learn(model string, t *outriderv1.TargetInfo) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.contexts[model] = int(t.GetContextLength())
+}
+
+// close disconnects once the streams that are being left have told the cloud; kill ends l.ctx.
+func (l *uplink) close(kill func()) {
+	l.running.Wait()
+	kill()
+	l.watching.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.conn.Close()
+}
+
+// streamEvent is what a stream tells its session: Opened first, then commits.
+type streamEvent struct {
+	opened *outriderv1.Opened
+	commit *outriderv1.Commit
+}
+
+// stream is one incarnation of a session's stream: one goroutine opens it and then receives, another
+// one sends.
+type stream struct {
+	l      *uplink
+	ctx    context.Context
+	cancel context.CancelFunc
+	out    chan *outriderv1.DecodeRequest
+	in     chan streamEvent // closed at the end, when err says why
+	over   chan struct{}    // closed when the stream has ended
+	err    error            // why it ended; set before in and over are closed
+}
+
+var (
+	errOverflow = errors.New("the link takes nothing any more")
+	errEnded    = errors.New("the cloud ended the stream early")
+)
+
+// Messages that wait for the sender at most; more means that the link is stuck.
+const sendQueue = 64
+
+// open begins a stream; it does not block.
+func (l *uplink) open(o *outriderv1.Open) *stream {
+	st := &stream{l: l, out: make(chan *outriderv1.DecodeRequest, sendQueue), in: make(chan streamEvent, 4),
+		over: make(chan struct{})}
+	st.ctx, st.cancel = context.WithCancel(l.ctx)
+	l.running.Go(func() {
+		defer close(st.in)
+		defer close(st.over)
+		defer st.cancel()
+		conn := l.acquire()
+		defer l.release()
+		st.err = st.run(conn, o)
+	})
+	return st
+}
+
+func (st *stream) tell(e streamEvent) bool {
+	select {
+	case st.in <- e:
+		return true
+	case <-st.ctx.Done():
+		return false
+	}
+}
+
+// run opens the stream, waiting for a connection if need be, and receives until it ends.
+func (st *stream) run(conn *grpc.ClientConn, o *outriderv1.Open) error {
+	s, err := outriderv1.NewDecodeServiceClient(conn).Decode(st.ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return err
+	}
+	if err := s.Send(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Open{Open: o}}); err != nil {
+		_, err = s.Recv() // Send says EOF only, Recv has the status
+		return ended(err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer st.cancel()
+	wg.Go(func() { st.send(s) })
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			return ended(err)
+		}
+		st.l.hear()
+		switch x := m.GetMessage().(type) {
+		case *outriderv1.DecodeResponse_Opened:
+			st.tell(streamEvent{opened: x.Opened})
+		case *outriderv1.DecodeResponse_Commit:
+			st.tell(streamEvent{commit: x.Commit})
+		}
+	}
+}
+
+func ended(err error) error {
+	if _, ok := status.FromError(err); !ok || err == nil {
+		return errEnded
+	}
+	return err
+}
+
+// send hands out messages in order; a nil message closes the sending side.
+func (st *stream) send(s grpc.BidiStreamingClient[outriderv1.DecodeRequest, outriderv1.DecodeResponse]) {
+	for {
+		select {
+		case m := <-st.out:
+			if m == nil {
+				_ = s.CloseSend()
+				return
+			}
+			if s.Send(m) != nil {
+				return // Recv has the reason
+			}
+		case <-st.ctx.Done():
+			return
+		}
+	}
+}
+
+// put queues a message, false when the queue is full. It never blocks.
+func (st *stream) put(m *outriderv1.DecodeRequest) bool {
+	select {
+	case st.out <- m:
+		return true
+	default:
+		return false
+	}
+}
+
+// cancelGrace is how long a stream that is given up may take to tell the cloud so.
+const cancelGrace = 2 * time.Second
+
+// leave ends the stream in the background: with Cancel first when the cloud has not ended the
+// session, so that it frees the session's memory at once.
+func (st *stream) leave(finished bool) {
+	if !finished {
+		st.put(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Cancel{Cancel: &outriderv1.Cancel{}}})
+	}
+	st.put(nil)
+	st.l.running.Go(func() {
+		defer st.cancel()
+		t := time.NewTimer(cancelGrace)
+		defer t.Stop()
+		for {
+			select {
+			case _, ok := <-st.in:
+				if !ok {
+					return
+				}
+			case <-t.C:
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,92 @@
+package edge
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+func tokensToProto(in []Token) []uint32 {
+	out := make([]uint32, len(in))
+	for i, t := range in {
+		out[i] = uint32(t)
+	}
+	return out
+}
+
+// proposeToProto converts a proposal; confidence travels in 1/255.
+func proposeToProto(p *speculative.Propose) *outriderv1.Propose {
+	m := &outriderv1.Propose{Epoch: uint32(p.Epoch), First: uint32(p.First), Tokens: tokensToProto(p.Tokens)}
+	for _, n := range p.Parents {
+		m.Parents = append(m.Parents, uint32(n+1))
+	}
+	for _, c := range p.Confidence {
+		m.Confidence = append(m.Confidence, byte(math.Round(float64(min(1, max(0, c)))*255)))
+	}
+	return m
+}
+
+// commitFromProto validates what can be validated without the log. Errors wrap
+// speculative.ErrProtocol.
+func commitFromProto(m *outriderv1.Commit) (speculative.Commit, error) {
+	bad := func(format string, a ...any) (speculative.Commit, error) {
+		return speculative.Commit{}, fmt.Errorf("%w: %s", speculative.ErrProtocol, fmt.Sprintf(format, a...))
+	}
+	if m.GetStart() > math.MaxInt32 || len(m.GetFates()) != len(m.GetTokens()) {
+		return bad("commit at %d of %d tokens with %d fates", m.GetStart(), len(m.GetTokens()), len(m.GetFates()))
+	}
+	if m.GetFinish() < 0 || m.GetFinish() > outriderv1.Finish_FINISH_CANCELLED {
+		return bad("finish %d is unknown", m.GetFinish())
+	}
+	c := speculative.Commit{Start: int(m.GetStart()), JudgedNode: int(min(m.GetJudgedNode(), math.MaxInt32)),
+		Queue: time.Duration(m.GetQueueUs()) * time.Microsecond, Score: time.Duration(m.GetScoreUs()) * time.Microsecond,
+		Load: int(min(m.GetLoad(), math.MaxInt32)), Finish: speculative.Finish(m.GetFinish()), Usage: usageFromProto(m.GetUsage())}
+	for i, t := range m.GetTokens() {
+		if t > math.MaxInt32 {
+			return bad("commit holds token %d", t)
+		}
+		f := m.GetFates()[i]
+		if f < 0 || f > outriderv1.Fate_FATE_RUN_AHEAD {
+			return bad("fate %d is unknown", f)
+		}
+		c.Tokens, c.Fates = append(c.Tokens, Token(t)), append(c.Fates, speculative.Fate(f))
+	}
+	return c, nil
+}
+
+func usageFromProto(u *outriderv1.Usage) speculative.Usage {
+	return speculative.Usage{Drafted: int(u.GetDrafted()), Judged: int(u.GetJudged()), Accepted: int(u.GetAccepted()),
+		Late: int(u.GetLate()), Stale: int(u.GetStale()), Passes: int(u.GetPasses()),
+		ScoringPasses: int(u.GetScoringPasses()), Positions: int(u.GetPositions())}
+}
+
+func usageToProto(u speculative.Usage) *outriderv1.Usage {
+	return &outriderv1.Usage{Drafted: uint64(u.Drafted), Judged: uint64(u.Judged), Accepted: uint64(u.Accepted),
+		Late: uint64(u.Late), Stale: uint64(u.Stale), Passes: uint64(u.Passes),
+		ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions)}
+}
+
+// SummaryToProto converts a summary for the wire.
+func SummaryToProto(s Summary) *outriderv1.Summary {
+	return &outriderv1.Summary{
+		Finish: outriderv1.Finish(s.Finish), PromptTokens: uint32(s.PromptTokens), GeneratedTokens: uint32(s.Tokens),
+		Usage: usageToProto(s.Usage), Resumes: uint32(s.Resumes), UplinkBytes: uint64(s.Uplink),
+		DownlinkBytes: uint64(s.Downlink), FirstTokenUs: uint64(s.FirstToken.Microseconds()),
+		TotalUs: uint64(s.Total.Microseconds()), Drafted: uint64(s.Drafted), Unverified: uint64(s.Unverified), Exact: s.Exact,
+	}
+}
+
+// SummaryFromProto converts a summary that came over the wire; what the wire does not carry stays
+// empty.
+func SummaryFromProto(m *outriderv1.Summary) Summary {
+	return Summary{
+		Finish: speculative.Finish(m.GetFinish()), PromptTokens: int(m.GetPromptTokens()), Tokens: int(m.GetGeneratedTokens()),
+		Usage: usageFromProto(m.GetUsage()), Resumes: int(m.GetResumes()), Uplink: int(m.GetUplinkBytes()),
+		Downlink: int(m.GetDownlinkBytes()), FirstToken: time.Duration(m.GetFirstTokenUs()) * time.Microsecond,
+		Total: time.Duration(m.GetTotalUs()) * time.Microsecond, Drafted: int(m.GetDrafted()),
+		Unverified: int(m.GetUnverified()), Exact: m.GetExact(),
+	}
+}
