@@ -1,0 +1,96 @@
+package simulation
+
+import (
+	"strings"
+
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// Token is an id in the synthetic vocabulary.
+type Token = speculative.Token
+
+// endToken ends a generation.
+const endToken Token = 0
+
+// World is a pair of synthetic models: what they choose is a function of the hash of all tokens before.
+type World struct {
+	Seed       uint64
+	Vocabulary int
+	EndRate    float64 // how often the target chooses the end token
+	Agree      float64 // how often the draft's first choice is the target's
+	Cover      float64 // how often, of the rest, its second choice is
+}
+
+// hash of a token sequence.
+type hash uint64
+
+func mix(a, b uint64) uint64 {
+	x := a*0x9E3779B97F4A7C15 + b*0xD1B54A32D192ED03 + 0x632BE59BD9B4E019
+	x = (x ^ x>>30) * 0xBF58476D1CE4E5B9
+	x = (x ^ x>>27) * 0x94D049BB133111EB
+	return x ^ x>>31
+}
+
+func unit(x uint64) float64 { return float64(x>>11) * 0x1p-53 }
+
+func (h hash) push(t Token) hash { return hash(mix(uint64(h), uint64(uint32(t))+1)) }
+
+func hashOf(log []Token) hash {
+	h := hash(0)
+	for _, t := range log {
+		h = h.push(t)
+	}
+	return h
+}
+
+// target is the large model's choice after a sequence.
+func (w *World) target(h hash) Token {
+	x := mix(uint64(h), w.Seed^1)
+	if unit(mix(x, 2)) < w.EndRate {
+		return endToken
+	}
+	return 1 + Token(x%uint64(w.Vocabulary-1))
+}
+
+// draft is the small model's choice after a sequence.
+func (w *World) draft(h hash) speculative.Choice {
+	t := w.target(h)
+	other := Token(mix(uint64(h), w.Seed^5) % uint64(w.Vocabulary))
+	skip := func() {
+		for other = (other + 1) % Token(w.Vocabulary); other == t; other = (other + 1) % Token(w.Vocabulary) {
+		}
+	}
+	skip()
+	c := speculative.Choice{Token: other, Second: t, Confidence: float32(0.5 + 0.5*w.Agree*unit(mix(uint64(h), w.Seed^6)))}
+	switch {
+	case unit(mix(uint64(h), w.Seed^3)) < w.Agree:
+		c.Token, c.Second = t, other
+	case unit(mix(uint64(h), w.Seed^4)) >= w.Cover:
+		skip()
+		c.Second = other
+	}
+	return c
+}
+
+// piece is a token's text, for stop strings.
+func piece(t Token) []byte { return []byte{'a' + byte(t%7), 'a' + byte(t%5)} }
+
+// alone is what the target says with nobody's help: the log that every run must reproduce.
+func (w *World) alone(prompt []Token, maxLength int, stop []string) []Token {
+	log := append([]Token{}, prompt...)
+	h, text := hashOf(log), ""
+	for len(log) < maxLength {
+		t := w.target(h)
+		log, h = append(log, t), h.push(t)
+		if t == endToken {
+			break
+		}
+		text += string(piece(t))
+		for _, s := range stop {
+			if strings.Contains(text, s) {
+				return log
+			}
+		}
+	}
+	return log
+}
