@@ -79,6 +79,9 @@ func (s *Sim) i4InFlight(x *session) {
 	if n := len(l.nodes) - (root + 1); n > x.edge.window {
 		s.violate("I4", x, "%d nodes in flight, the window is %d", n, x.edge.window)
 	}
+	if n := len(x.edge.p.Drafts()); n > s.c.Edge.Window && s.c.Edge.Window > 0 {
+		s.violate("I4", x, "%d drafts, the window is %d", n, s.c.Edge.Window)
+	}
 }
 
 // i11SentOnce: a node is sent once per stream, never for a position known as committed, never off
@@ -128,6 +131,17 @@ func (s *Sim) i11SentOnce(x *session, m *speculative.Propose) {
 		}
 		l.nodes = append(l.nodes, h.push(t))
 		l.parents = append(l.parents, parent)
+	}
+	end, drafts := hashOf(log), x.edge.p.Drafts()
+	for i, path := range paths(drafts) {
+		h := end
+		for _, t := range path {
+			h = h.push(t)
+		}
+		if n := drafts[i].Number; n >= len(l.nodes) || (n >= 0 && l.nodes[n] != h) {
+			s.violate("I11", x, "node %d went out as another than draft %v", n, path)
+			return
+		}
 	}
 }
 

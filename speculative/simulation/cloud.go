@@ -136,6 +136,7 @@ type share struct {
 	segment speculative.Segment
 	choices []speculative.Choice
 	failed  bool
+	lost    bool // with its rows
 }
 
 // step begins the next step of the target when there is something to run.
@@ -218,12 +219,15 @@ func (s *Sim) run(sh *share) {
 	if sh.segment.Parents != nil {
 		s.result.Seen.Trees++
 	}
+	if sh.failed = s.chance(s.c.Faults.StepFails); sh.failed {
+		sh.lost = s.chance(0.5)
+		return
+	}
 	var ok bool
 	sh.choices, ok = x.cloud.rows.forward(&x.world, sh.segment)
 	if !ok {
 		s.violate("I2", x, "the segment begins at %d, the model does not hold so many rows", sh.segment.Start)
 	}
-	sh.failed = s.chance(s.c.Faults.StepFails)
 }
 
 // scored ends a share of a step.
@@ -236,9 +240,13 @@ func (s *Sim) scored(sh *share) {
 	switch {
 	case c.evicted || sh.failed:
 		s.result.Seen.StepFailures++
-		s.tracef(x, "cloud: the step is lost")
-		*c.rows, c.evicted = rows{}, false
-		c.v.Discard(sh.segment, true)
+		lost := c.evicted || sh.lost
+		s.tracef(x, "cloud: the step failed, rows lost: %t", lost)
+		if c.evicted = false; lost {
+			*c.rows = rows{}
+		}
+		c.v.Discard(sh.segment, lost)
+		s.i7Pending(x)
 	default:
 		m, err := c.v.Scored(s.now, sh.segment, sh.choices, s.c.Cost.Ratio())
 		if err != nil {

@@ -146,7 +146,7 @@ func (s *Sim) take(x *session, m downMessage) {
 		s.down(x, time.Millisecond)
 	case m.commit != nil:
 		s.commit(x, *m.commit)
-		if s.chance(s.c.Faults.Duplicate) && x.link.up && !x.edge.over {
+		if s.chance(s.c.Faults.Duplicate) && x.link.up {
 			s.commit(x, x.edge.commits[s.rng.IntN(len(x.edge.commits))])
 		}
 		s.pump(x)
@@ -162,7 +162,7 @@ func (s *Sim) commit(x *session, c speculative.Commit) {
 	e := &x.edge
 	s.tracef(x, "edge: commit at %d %v %v %s", c.Start, c.Tokens, c.Fates, c.Finish)
 	e.commits = append(e.commits, c)
-	drafts, known := e.p.Drafts(), len(e.p.Log())
+	drafts, known, ended := e.p.Drafts(), len(e.p.Log()), e.p.Finished()
 	if err := e.p.Commit(c); err != nil {
 		s.violate("I3", x, "commit at %d of %d: %v", c.Start, known, err)
 		return
@@ -171,7 +171,12 @@ func (s *Sim) commit(x *session, c speculative.Commit) {
 	s.i1Coupled(x)
 	s.i3InOrder(x, known)
 	s.i12NothingLost(x, drafts, known)
-	if f := e.p.Finished(); f != speculative.NotFinished {
+	switch f := e.p.Finished(); {
+	case ended != speculative.NotFinished:
+		if f != ended {
+			s.violate("I3", x, "it had ended (%s), now it has not", ended)
+		}
+	case f != speculative.NotFinished:
 		e.over, e.doneAt = true, s.now
 		s.i1Ended(x, f)
 	}
