@@ -1,0 +1,196 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// process is one run of a plugin, from its start to its end.
+type process struct {
+	sub    *subprocess
+	plugin *plugin.Client
+	stderr *lineLog
+	conn   *grpc.ClientConn
+	model  *Client
+	begun  time.Time
+}
+
+// start runs the plugin, shakes hands and loads the model. ctx bounds all of it. Errors are one line
+// without the host's name and wrap ErrLoad (final), ErrUnavailable or the context's error.
+func start(ctx context.Context, c *HostConfig) (*process, error) {
+	path, err := program(c.Command)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{
+		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256},
+		stderr: &lineLog{log: c.Logger},
+		begun:  time.Now(),
+	}
+	p.plugin = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &Plugin{}}},
+		RunnerFunc:       p.sub.prepare,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true, // a Go plugin needs no variable of the host's
+		StartTimeout:     c.StartTimeout,
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
+		Stderr:           p.stderr,
+		SyncStdout:       &lineLog{log: c.Logger},
+		SyncStderr:       &lineLog{log: c.Logger},
+		GRPCDialOptions:  dialOptions(),
+	})
+	// Everything below ends when the process does.
+	unwatch := context.AfterFunc(ctx, p.sub.kill)
+	defer unwatch()
+	if err := p.connect(); err != nil {
+		p.sub.kill()
+		err = p.explain(ctx, err, c.StartTimeout)
+		p.stop(0)
+		return nil, err
+	}
+	if err := p.model.Load(ctx, c.Model, c.Options, c.Progress); err != nil {
+		err = p.loadFailed(ctx, err, c.Model)
+		p.stop(0)
+		return nil, err
+	}
+	return p, nil
+}
+
+// program finds the binary; "" is this one.
+func program(command string) (string, error) {
+	if command == "" {
+		path, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("%w: cannot find this program to start it again: %s", ErrUnavailable, oneLine(err.Error()))
+		}
+		return path, nil
+	}
+	path, err := exec.LookPath(command)
+	if err != nil {
+		var e *exec.Error
+		if errors.As(err, &e) {
+			err = e.Err
+		}
+		return "", startError(command, err)
+	}
+	return path, nil
+}
+
+func (p *process) connect() error {
+	protocol, err := p.plugin.Client()
+	if err != nil {
+		return err
+	}
+	g, ok := protocol.(*plugin.GRPCClient)
+	if !ok {
+		return errors.New("it does not speak gRPC")
+	}
+	m, err := g.Dispense(PluginName)
+	if err != nil {
+		return err
+	}
+	p.conn, p.model = g.Conn, m.(*Client)
+	return nil
+}
+
+// explain turns a failed handshake into one line that says what to do.
+func (p *process) explain(ctx context.Context, err error, timeout time.Duration) error {
+	if e := ctx.Err(); e != nil {
+		return fmt.Errorf("starting %s: %w", p.sub.path, e)
+	}
+	switch {
+	case errors.Is(err, ErrLoad), errors.Is(err, ErrUnavailable):
+		return err
+	case p.sub.ID() == "":
+		return fmt.Errorf("%w: cannot run %s: %s", ErrUnavailable, p.sub.path, oneLine(err.Error()))
+	}
+	greeting := p.sub.greeting()
+	core, version, shaken := parseGreeting(greeting)
+	switch {
+	case greeting == "" && time.Since(p.begun) < timeout:
+		return fmt.Errorf("%w: %s exited before the handshake (%s): is it an outrider plugin?%s", ErrUnavailable, p.sub.path, p.state(), p.said())
+	case greeting == "":
+		return fmt.Errorf("%w: %s did not shake hands within %s: is it an outrider plugin?%s", ErrUnavailable, p.sub.path, timeout, p.said())
+	case !shaken:
+		return fmt.Errorf("%w: %s printed %.80q instead of a plugin handshake: it is not an outrider plugin, correct the backend's command%s",
+			ErrLoad, p.sub.path, greeting, p.said())
+	case core != plugin.CoreProtocolVersion || version != ProtocolVersion:
+		return fmt.Errorf("%w: %s speaks version %d of the plugin protocol, this program version %d: install the plugin that belongs to this release",
+			ErrLoad, p.sub.path, version, ProtocolVersion)
+	}
+	return fmt.Errorf("%w: the handshake with %s failed: %s%s", ErrUnavailable, p.sub.path, oneLine(err.Error()), p.said())
+}
+
+// parseGreeting reads "core|version|network|address|protocol|certificate".
+func parseGreeting(s string) (core, version int, ok bool) {
+	f := strings.Split(s, "|")
+	if len(f) < 4 {
+		return 0, 0, false
+	}
+	core, err1 := strconv.Atoi(f[0])
+	version, err2 := strconv.Atoi(f[1])
+	return core, version, err1 == nil && err2 == nil
+}
+
+func (p *process) loadFailed(ctx context.Context, err error, model string) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("loading %s: %w", model, ctx.Err())
+	case errors.Is(err, ErrUnavailable):
+		p.sub.kill()
+		return fmt.Errorf("%w: %s died while it loaded %s (%s)%s", ErrUnavailable, p.sub.path, model, p.state(), p.said())
+	}
+	return err
+}
+
+// state is "exit status 2", "signal: killed"; for a process that has ended or is about to.
+func (p *process) state() string {
+	select {
+	case <-p.sub.exited:
+		return p.sub.cmd.ProcessState.String()
+	case <-time.After(time.Second):
+		return "still running"
+	}
+}
+
+// said quotes the last lines of stderr.
+func (p *process) said() string {
+	if s := p.stderr.last(); s != "" {
+		return "; it said: " + s
+	}
+	return ""
+}
+
+// ping asks gRPC's health service.
+func (p *process) ping(ctx context.Context) error {
+	_, err := grpc_health_v1.NewHealthClient(p.conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
+	return err
+}
+
+// stop ends the process: gracefully within the grace given, then by force. It returns when the
+// process is gone and nothing of it is left.
+func (p *process) stop(grace time.Duration) {
+	if grace == 0 {
+		p.sub.kill()
+	} else {
+		defer time.AfterFunc(grace, p.sub.kill).Stop()
+	}
+	p.plugin.Kill()
+	p.sub.closePipes()
+	if p.sub.dir != "" {
+		_ = os.RemoveAll(p.sub.dir)
+	}
+}
