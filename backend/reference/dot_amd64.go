@@ -30,3 +30,38 @@ func dot(a, b []float32) float32 {
 	}
 	return s
 }
+
+// dots writes the inner products of x with the rows of m, which lie one after the other, to out.
+// Each is what dot returns for it.
+func dots(out, m, x []float32) {
+	if accelerated && len(x)&31 == 0 && len(out)*len(x) < vekParallel {
+		vek32.MatMul_Into(out, m, x, len(x)) // the loop of vek32.Dot, called once
+		return
+	}
+	dotsPortable(out, m, x)
+}
+
+// vekParallel is the work from which vek starts goroutines of its own.
+const vekParallel = 100_000
+
+// weigh adds to out the sum of w[i] times row i of m. The order of summation depends on the sizes
+// alone. tmp is scratch of out's length.
+func weigh(out, w, m, tmp []float32) {
+	if accelerated && len(out)&31 == 0 {
+		addTo(out, vek32.MatMul_Into(tmp[:len(out)], w, m, len(w)))
+		return
+	}
+	weighPortable(out, w, m)
+}
+
+// expAll replaces every number by its exponential. The last bits depend on a number's place.
+func expAll(x []float32) {
+	if !accelerated {
+		expPortable(x)
+		return
+	}
+	// Where the result would be subnormal or infinite, vek's code (v0.4.3) returns nonsense.
+	vek32.MaximumNumber_Inplace(x, -87)
+	vek32.MinimumNumber_Inplace(x, 88)
+	vek32.Exp_Inplace(x)
+}

@@ -22,10 +22,18 @@ type machine struct {
 	x, norm, q, k, v, att, gate, up []float32 // activations, one row after the other
 	sin, cos                        []float32
 	logits                          []float32
-	block                           [][]float32 // per worker: decoded weights
-	scores                          [][]float32 // per worker: attention weights
+	temps                           []temp // per worker
 
 	observe func(*row, []float32) // nil but in tests: sees the logits of every wanted row
+}
+
+// temp is the scratch memory of one worker.
+type temp struct {
+	block  []float32 // decoded weights
+	scores []float32 // attention weights of a group of heads
+	rest   []float32 // keys or values of a tree's rows
+	sum    []float32
+	exp    []float32
 }
 
 func newMachine(c config, w *weights, threads int) *machine {
@@ -37,8 +45,7 @@ func newMachine(c config, w *weights, threads int) *machine {
 		}
 		m.freq = append(m.freq, f)
 	}
-	m.block = make([][]float32, threads)
-	m.scores = make([][]float32, threads)
+	m.temps = make([]temp, threads)
 	return m
 }
 
@@ -154,9 +161,10 @@ func (m *machine) attention(l int, rows []row) {
 		longest = max(longest, rows[i].pos+1)
 	}
 	m.pool.run(len(rows)*c.kvHeads, 2*longest*c.group*c.headDim, func(worker, lo, hi int) {
-		m.scores[worker] = grow(m.scores[worker], longest*c.group)
+		t := &m.temps[worker]
+		t.scores, t.sum = grow(t.scores, longest*c.group), grow(t.sum, c.headDim)
 		for i := lo; i < hi; i++ {
-			m.attend(l, &rows[i/c.kvHeads], i/c.kvHeads, i%c.kvHeads, m.scores[worker])
+			m.attend(l, &rows[i/c.kvHeads], i/c.kvHeads, i%c.kvHeads, t)
 		}
 	})
 	m.multiply(m.norm, m.att, w.o, len(rows))
@@ -164,45 +172,61 @@ func (m *machine) attention(l int, rows []row) {
 }
 
 // attend computes the attention of row i's query heads that share a key-value head.
-func (m *machine) attend(l int, r *row, i, head int, scores []float32) {
+func (m *machine) attend(l int, r *row, i, head int, t *temp) {
 	c := &m.c
-	hd, n := c.headDim, r.pos+1
+	hd, n, at := c.headDim, r.pos+1, 0
 	q := m.q[i*c.qDim+head*c.group*hd:][:c.group*hd]
 	out := m.att[i*c.qDim+head*c.group*hd:][:c.group*hd]
-	clear(out)
-	off, j := c.offset(l, 0, head), 0
-	score := func(key []float32) {
+	r.visit(c.offset(l, 0, head), hd, t, func(keys []float32) {
+		k := len(keys) / hd
 		for g := range c.group {
-			scores[g*n+j] = dot(q[g*hd:][:hd], key) * c.scoreScale
+			dots(t.scores[g*n+at:][:k], keys, q[g*hd:][:hd])
 		}
-		j++
-	}
-	r.visit(off, hd, score)
+		at += k
+	})
 	for g := range c.group {
-		softmax(scores[g*n:][:n])
-	}
-	off, j = c.offset(l, 1, head), 0
-	r.visit(off, hd, func(value []float32) {
-		for g := range c.group {
-			addScaled(out[g*hd:][:hd], value, scores[g*n+j])
+		s := t.scores[g*n:][:n]
+		for j := range s {
+			s[j] *= c.scoreScale
 		}
-		j++
+		softmax(s)
+	}
+	clear(out)
+	at = 0
+	r.visit(c.offset(l, 1, head), hd, t, func(values []float32) {
+		k := len(values) / hd
+		for g := range c.group {
+			weigh(out[g*hd:][:hd], t.scores[g*n+at:][:k], values, t.sum)
+		}
+		at += k
 	})
 }
 
-// visit calls fn for the keys or values that lie at off in the pages, of every row that r sees, in
-// the order of their positions.
-func (r *row) visit(off, headDim int, fn func([]float32)) {
+// visit calls fn for the keys or values, which lie at off in the pages, of all rows that r sees:
+// pageRows at a time, in the order of their positions. Those of a tree are gathered for it, so that
+// they come in the same groups as those of a chain.
+func (r *row) visit(off, headDim int, t *temp, fn func([]float32)) {
 	pages := r.task.seq.pages
-	for at := 0; at < r.prefix; at += pageRows {
-		g := pages[at/pageRows][off:][:pageRows*headDim]
-		for n := min(pageRows, r.prefix-at); n > 0; n-- {
-			fn(g[:headDim:headDim])
-			g = g[headDim:]
-		}
+	whole := r.prefix
+	if r.path != nil {
+		whole -= r.prefix % pageRows
+	}
+	for at := 0; at < whole; at += pageRows {
+		fn(pages[at/pageRows][off:][:min(pageRows, whole-at)*headDim])
+	}
+	if r.path == nil {
+		return
+	}
+	rest := t.rest[:0]
+	if n := r.prefix - whole; n > 0 {
+		rest = append(rest, pages[whole/pageRows][off:][:n*headDim]...)
 	}
 	for _, slot := range r.path {
-		fn(pages[slot/pageRows][off+int(slot)%pageRows*headDim:][:headDim])
+		rest = append(rest, pages[slot/pageRows][off+int(slot)%pageRows*headDim:][:headDim]...)
+	}
+	t.rest = rest
+	for ; len(rest) > 0; rest = rest[min(pageRows*headDim, len(rest)):] {
+		fn(rest[:min(pageRows*headDim, len(rest))])
 	}
 }
 
@@ -214,7 +238,14 @@ func (m *machine) feedForward(l, n int) {
 	}
 	m.multiply(m.gate, m.norm, w.gate, n)
 	m.multiply(m.up, m.norm, w.up, n)
-	swiGLU(m.gate[:n*w.gate.rows], m.up)
+	ff := w.gate.rows
+	m.pool.run(n, 16*ff, func(worker, lo, hi int) {
+		t := &m.temps[worker]
+		t.exp = grow(t.exp, ff)
+		for i := lo; i < hi; i++ {
+			swiGLU(m.gate[i*ff:][:ff], m.up[i*ff:][:ff], t.exp)
+		}
+	})
 	m.multiply(m.norm, m.gate, w.down, n)
 	addTo(m.x[:n*c.dim], m.norm)
 }
@@ -262,17 +293,16 @@ const blockFloats = 4096
 func (m *machine) multiply(out, x []float32, w *matrix, n int) {
 	m.pool.run(w.rows, w.cols*n, func(worker, lo, hi int) {
 		step := max(1, blockFloats/w.cols)
+		t := &m.temps[worker]
 		if w.f32 == nil {
-			m.block[worker] = grow(m.block[worker], step*w.cols)
+			t.block = grow(t.block, step*w.cols)
 		}
 		for ; lo < hi; lo += step {
 			k := min(step, hi-lo)
-			weights := w.block(lo, k, m.block[worker])
+			weights := w.block(lo, k, t.block)
 			for r := range n {
 				o, in := out[r*w.rows+lo:][:k], x[r*w.cols:][:w.cols]
-				for i := range o {
-					o[i] = dot(weights[i*w.cols:][:w.cols], in)
-				}
+				dots(o, weights, in)
 				if w.bias != nil {
 					addTo(o, w.bias[lo:])
 				}

@@ -48,11 +48,15 @@ func rmsNorm(out, x, weight []float32, eps float32) {
 	}
 }
 
-// swiGLU writes silu(gate) * up to gate (Shazeer, arXiv 2002.05202).
-func swiGLU(gate, up []float32) {
-	up = up[:len(gate)]
+// swiGLU writes silu(gate) * up to gate (Shazeer, arXiv 2002.05202). tmp is scratch of the same length.
+func swiGLU(gate, up, tmp []float32) {
+	up, tmp = up[:len(gate)], tmp[:len(gate)]
 	for i, g := range gate {
-		gate[i] = g / (1 + float32(math.Exp(-float64(g)))) * up[i]
+		tmp[i] = -g
+	}
+	expAll(tmp)
+	for i, g := range gate {
+		gate[i] = g / (1 + tmp[i]) * up[i]
 	}
 }
 
@@ -60,18 +64,32 @@ func swiGLU(gate, up []float32) {
 func softmax(s []float32) {
 	top := s[0]
 	for _, v := range s {
-		top = max(top, v)
+		if v > top {
+			top = v
+		}
 	}
-	sum := float32(0)
-	for i, v := range s {
-		e := float32(math.Exp(float64(v - top)))
-		s[i] = e
-		sum += e
+	for i := range s {
+		s[i] -= top
 	}
-	inv := 1 / sum
+	expAll(s)
+	inv := 1 / sum(s)
 	for i := range s {
 		s[i] *= inv
 	}
+}
+
+func sum(x []float32) float32 {
+	var s0, s1, s2, s3 float32
+	for ; len(x) >= 4; x = x[4:] {
+		s0 += x[0]
+		s1 += x[1]
+		s2 += x[2]
+		s3 += x[3]
+	}
+	for _, v := range x {
+		s0 += v
+	}
+	return (s0 + s1) + (s2 + s3)
 }
 
 // rope rotates adjacent pairs of every head of x in place (Su et al., arXiv 2104.09864, with the
@@ -94,10 +112,24 @@ func addTo(x, y []float32) {
 	}
 }
 
-// addScaled adds f*y to x.
-func addScaled(x, y []float32, f float32) {
-	y = y[:len(x)]
-	for i, v := range y {
-		x[i] += float32(f * v)
+func dotsPortable(out, m, x []float32) {
+	for i := range out {
+		out[i] = dot(m[i*len(x):][:len(x)], x)
+	}
+}
+
+func weighPortable(out, w, m []float32) {
+	for _, f := range w {
+		row := m[:len(out)]
+		for i, v := range row {
+			out[i] += float32(f * v)
+		}
+		m = m[len(out):]
+	}
+}
+
+func expPortable(x []float32) {
+	for i, v := range x {
+		x[i] = float32(math.Exp(float64(v)))
 	}
 }

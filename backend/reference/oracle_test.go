@@ -118,7 +118,7 @@ func TestLogitsAgreeWithNaiveForward(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e := engine(t, tc.path, "weights", tc.weights)
 			rng := rand.New(rand.NewPCG(1, 2))
-			log := make([]backend.Token, 24)
+			log := make([]backend.Token, 40)
 			for i := range log {
 				log[i] = rng.Int32N(int32(e.c.vocab))
 			}
