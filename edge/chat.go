@@ -11,18 +11,15 @@ import (
 // chatFormat is how a model wants a conversation written. Text between markers comes from the user
 // and is tokenized without special tokens, so that it cannot forge a marker.
 type chatFormat struct {
-	open    map[string]string // role to its marker; no marker: folded into the first user turn
+	open    map[string]string // role to its marker
 	header  map[string]string // text after the marker
 	close   string            // marker that ends a turn
 	between string            // text after it
 }
 
-func demoFormat(t *tokenizer.Tokenizer) chatFormat {
-	f := chatFormat{open: map[string]string{"user": "<|user|>", "assistant": "<|assistant|>"}, close: "<|end|>"}
-	if _, ok := t.ID("<|system|>"); ok {
-		f.open["system"] = "<|system|>"
-	}
-	return f
+// demoFormat is that of the demo pair (models/train): a system message is a turn of the user.
+func demoFormat() chatFormat {
+	return chatFormat{open: map[string]string{"system": "<|user|>", "user": "<|user|>", "assistant": "<|assistant|>"}, close: "<|end|>"}
 }
 
 func chatML() chatFormat {
@@ -47,8 +44,8 @@ func formatOf(t *tokenizer.Tokenizer) (chatFormat, error) {
 	switch {
 	case has("<|im_start|>", "<|im_end|>") && (template == "" || strings.Contains(template, "<|im_start|>")):
 		return chatML(), nil
-	case has("<|user|>", "<|assistant|>", "<|end|>") && template == "":
-		return demoFormat(t), nil
+	case has("<|user|>", "<|assistant|>", "<|end|>") && !strings.ContainsAny(template, "\n\\"):
+		return demoFormat(), nil // Phi's template knows the same markers, but has line ends between them
 	}
 	return chatFormat{}, requestError("the chat template of this model is not known yet: use generate with a raw prompt")
 }
@@ -66,31 +63,30 @@ func ChatPrompt(t *tokenizer.Tokenizer, messages []Message) ([]Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if messages, err = f.check(messages); err != nil {
+	if err := f.check(messages); err != nil {
 		return nil, err
 	}
 	var out []Token
 	if bos, ok := t.BOS(); ok && t.AddBOS() {
 		out = append(out, bos)
 	}
-	after := ""
+	marker := func(piece string) {
+		k, _ := t.ID(piece) // formatOf has seen them all
+		out = append(out, k)
+	}
+	text := func(s string) []Token { return t.Encode(s, tokenizer.Options{}) }
 	for _, m := range messages {
-		if out, err = f.turn(t, out, after, m.Role); err != nil {
-			return nil, err
-		}
-		body := t.Encode(f.header[m.Role]+m.Content, tokenizer.Options{})
+		marker(f.open[m.Role])
+		body := text(f.header[m.Role] + m.Content)
 		if slices.ContainsFunc(body, func(k Token) bool { return f.isMarker(t.Piece(k)) }) {
 			return nil, requestError("a message holds one of the model's turn markers: take it out")
 		}
 		out = append(out, body...)
-		end, _ := t.ID(f.close)
-		out = append(out, end)
-		after = f.between
+		marker(f.close)
+		out = append(out, text(f.between)...)
 	}
-	if out, err = f.turn(t, out, after, "assistant"); err != nil {
-		return nil, err
-	}
-	return append(out, t.Encode(f.header["assistant"], tokenizer.Options{})...), nil
+	marker(f.open["assistant"])
+	return append(out, text(f.header["assistant"])...), nil
 }
 
 func (f chatFormat) isMarker(piece string) bool {
@@ -102,44 +98,20 @@ func (f chatFormat) isMarker(piece string) bool {
 	return piece == f.close
 }
 
-// turn writes what comes between the turn before and a role's text.
-func (f chatFormat) turn(t *tokenizer.Tokenizer, out []Token, after, role string) ([]Token, error) {
-	if after != "" {
-		out = append(out, t.Encode(after, tokenizer.Options{})...)
-	}
-	marker, ok := t.ID(f.open[role])
-	if !ok {
-		return nil, requestError("this model has no marker for the role %q", role)
-	}
-	return append(out, marker), nil
-}
-
-// check validates the turns and folds system text into the first user turn where the format has no
-// marker for it.
-func (f chatFormat) check(messages []Message) ([]Message, error) {
-	var out []Message
-	system := ""
+// check validates the turns.
+func (f chatFormat) check(messages []Message) error {
 	for _, m := range messages {
-		if m.Role != "system" && m.Role != "user" && m.Role != "assistant" {
-			return nil, requestError("role %q is unknown: use system, user or assistant", m.Role)
+		switch {
+		case f.open[m.Role] == "":
+			return requestError("role %q is unknown: use system, user or assistant", m.Role)
+		case !utf8.ValidString(m.Content):
+			return requestError("a message is not valid UTF-8: convert it first")
+		case m.Content == "":
+			return requestError("a message of the %s is empty: give it at least one character", m.Role)
 		}
-		if !utf8.ValidString(m.Content) {
-			return nil, requestError("a message is not valid UTF-8: convert it first")
-		}
-		if m.Content == "" {
-			return nil, requestError("a message of the %s is empty: give it at least one character", m.Role)
-		}
-		if m.Role == "system" && f.open["system"] == "" {
-			system += m.Content + "\n"
-			continue
-		}
-		if m.Role == "user" && system != "" {
-			m.Content, system = system+m.Content, ""
-		}
-		out = append(out, m)
 	}
-	if len(out) == 0 || out[len(out)-1].Role != "user" {
-		return nil, requestError("a conversation must end with a message of the user")
+	if len(messages) == 0 || messages[len(messages)-1].Role != "user" {
+		return requestError("a conversation must end with a message of the user")
 	}
-	return out, nil
+	return nil
 }

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -92,8 +93,8 @@ func (r *Request) validate() error {
 		return requestError("%d stop strings, at most %d are allowed", len(r.Stop), maxStops)
 	}
 	for _, s := range r.Stop {
-		if s == "" || len(s) > maxStopBytes || !utf8.ValidString(s) {
-			return requestError("stop string %q: 1 to %d bytes of UTF-8 are allowed", s, maxStopBytes)
+		if s == "" || len(s) > maxStopBytes || !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError) {
+			return requestError("stop string %q: 1 to %d bytes of UTF-8 without U+FFFD are allowed", s, maxStopBytes)
 		}
 	}
 	if err := r.Params.Validate(); err != nil {

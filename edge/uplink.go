@@ -186,6 +186,7 @@ type stream struct {
 	out    chan *outriderv1.DecodeRequest
 	in     chan streamEvent // closed at the end, when err says why
 	over   chan struct{}    // closed when the stream has ended
+	begun  atomic.Bool      // Open may have reached the cloud
 	err    error            // why it ended; set before in and over are closed
 }
 
@@ -228,6 +229,7 @@ func (st *stream) run(conn *grpc.ClientConn, o *outriderv1.Open) error {
 	if err != nil {
 		return err
 	}
+	st.begun.Store(true)
 	if err := s.Send(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Open{Open: o}}); err != nil {
 		_, err = s.Recv() // Send says EOF only, Recv has the status
 		return ended(err)
@@ -292,6 +294,10 @@ const cancelGrace = 2 * time.Second
 // leave ends the stream in the background: with Cancel first when the cloud has not ended the
 // session, so that it frees the session's memory at once.
 func (st *stream) leave(finished bool) {
+	if !st.begun.Load() {
+		st.cancel()
+		return
+	}
 	if !finished {
 		st.put(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Cancel{Cancel: &outriderv1.Cancel{}}})
 	}
