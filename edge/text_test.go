@@ -33,18 +33,17 @@ func demoTokenizer(t *testing.T) *tokenizer.Tokenizer {
 	return tok
 }
 
-// cutAt is the whole text of tokens up to the first stop string.
+// cutAt is the text of tokens, up to a stop string if one is complete after some token.
 func cutAt(tok *tokenizer.Tokenizer, tokens []Token, stop []string) (string, bool) {
 	s := tok.NewStream(false)
-	var b strings.Builder
+	text := ""
 	for _, k := range tokens {
-		b.WriteString(s.Push(k))
+		text += s.Push(k)
+		if i := speculative.StopIndex([]byte(text), stop); i >= 0 {
+			return text[:i], true
+		}
 	}
-	text := b.String() + s.Flush()
-	if i := speculative.StopIndex([]byte(text), stop); i >= 0 {
-		return text[:i], true
-	}
-	return text, false
+	return text + s.Flush(), false
 }
 
 func TestOutputAgainstTheWholeText(t *testing.T) {
