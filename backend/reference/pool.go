@@ -10,27 +10,27 @@ import (
 type pool struct {
 	workers int
 	worth   int // the cost that is worth waking a goroutine for
-	wake    chan struct{}
-	done    sync.WaitGroup // the goroutines' end
-	busy    sync.WaitGroup // the end of the current loop
-	fn      func(worker, lo, hi int)
-	n       int
-	grain   int
-	next    atomic.Int64
-	worker  atomic.Int64
+	wake    chan *loop
+	done    sync.WaitGroup
+}
+
+// loop is one call of run. A helper that wakes up too late finds nothing left of it, so nobody
+// waits for a goroutine that the system has not let run yet.
+type loop struct {
+	fn       func(worker, lo, hi int)
+	n, grain int
+	next     atomic.Int64
+	pieces   sync.WaitGroup // not done yet
 }
 
 func newPool(workers int) *pool {
-	p := &pool{workers: workers, worth: parallelWork, wake: make(chan struct{}, workers)}
-	for range workers - 1 {
-		p.done.Add(1)
-		go func() {
-			defer p.done.Done()
-			for range p.wake {
-				p.work(int(p.worker.Add(1)))
-				p.busy.Done()
+	p := &pool{workers: workers, worth: parallelWork, wake: make(chan *loop, workers)}
+	for i := 1; i < workers; i++ {
+		p.done.Go(func() {
+			for l := range p.wake {
+				l.work(i)
 			}
-		}()
+		})
 	}
 	return p
 }
@@ -57,24 +57,25 @@ func (p *pool) run(n, cost int, fn func(worker, lo, hi int)) {
 		return
 	}
 	// A few pieces for each, so that a goroutine that the system delays does not hold up all.
-	p.fn, p.n, p.grain = fn, n, max(1, n/(4*(helpers+1)))
-	p.next.Store(0)
-	p.worker.Store(0)
-	p.busy.Add(helpers)
+	l := &loop{fn: fn, n: n, grain: max(1, n/(4*(helpers+1)))}
+	l.pieces.Add((n + l.grain - 1) / l.grain)
 	for range helpers {
-		p.wake <- struct{}{}
+		select {
+		case p.wake <- l:
+		default: // all are late
+		}
 	}
-	p.work(0)
-	p.busy.Wait()
-	p.fn = nil
+	l.work(0)
+	l.pieces.Wait()
 }
 
-func (p *pool) work(worker int) {
+func (l *loop) work(worker int) {
 	for {
-		lo := int(p.next.Add(int64(p.grain))) - p.grain
-		if lo >= p.n {
+		lo := int(l.next.Add(int64(l.grain))) - l.grain
+		if lo >= l.n {
 			return
 		}
-		p.fn(worker, lo, min(lo+p.grain, p.n))
+		l.fn(worker, lo, min(lo+l.grain, l.n))
+		l.pieces.Done()
 	}
 }
