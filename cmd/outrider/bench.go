@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newBench() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure and check: losslessness, load",
+		Long:  `Measure and check what Outrider promises, on this machine or against a running cloud.`,
+		Example: `  outrider bench lossless --n 20
+  outrider bench load --cloud 127.0.0.1:7600 --sessions 2000`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newLossless(), newLoad())
+	return c
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/cloud"
+	"github.com/outrider-llm/outrider/edge"
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+)
+
+func newEdge() *cobra.Command {
+	var draft, engine, runAhead string
+	var options map[string]string
+	var child childFlags
+	c := &cobra.Command{
+		Use:   "edge",
+		Short: "Draft beside the user for a target in the cloud",
+		Long: `Draft beside the user for a target in the cloud. Programs on this device ("outrider generate",
+"outrider chat") ask the edge; it drafts with a small model that has the target's vocabulary,
+and the cloud confirms or corrects. Without --draft the embedded demo draft is used.`,
+		Example: `  outrider edge
+  outrider edge --cloud gpu1:7600 --draft llama-68m-q8_0.gguf --fallback draft
+  outrider edge --draft none                      # the target works alone`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(c)
+			if err != nil {
+				return err
+			}
+			log, err := newLogger(cfg.Log, c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if err := cfg.Edge.fromFlags(draft, engine, runAhead, options); err != nil {
+				return err
+			}
+			ctx, stop := child.follow(c.Context(), c.InOrStdin())
+			defer stop()
+			return serveEdge(ctx, cfg.Edge, child.addressFile, log)
+		},
+	}
+	f := c.Flags()
+	f.String("listen", edgeAddr, "gRPC address for programs on this device (edge.listen)")
+	f.String("admin", edgeAdminAddr, "HTTP address of metrics and health, empty: none (edge.admin)")
+	f.String("cloud", cloudAddr, "address of the cloud (edge.cloud)")
+	f.String("model", "", "target's name; default: the cloud's first (edge.model)")
+	f.String("fallback", "wait", "with no cloud in reach: fail, wait or draft (edge.fallback)")
+	f.Duration("fallback-after", 0, "how long the cloud may be out of reach before that (edge.fallback_after)")
+	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
+	bind(f, map[string]string{"listen": "edge.listen", "admin": "edge.admin", "cloud": "edge.cloud", "model": "edge.model",
+		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth"})
+	f.StringVar(&draft, "draft", "", "GGUF file or embedded model, or none (edge.draft.model)")
+	f.StringVar(&engine, "engine", "", "reference, mock, or a plugin binary's path (edge.draft.engine)")
+	f.StringToStringVar(&options, "option", nil, "KEY=VALUE for the engine, such as threads=2 (edge.draft.options)")
+	f.StringVar(&runAhead, "run-ahead", "", "off, on, or target passes per token at most (edge.run_ahead)")
+	child.add(f)
+	return c
+}
+
+func (c *EdgeConfig) fromFlags(draft, engine, runAhead string, options map[string]string) error {
+	if draft != "" {
+		c.Draft.Model = draft
+	}
+	if engine != "" {
+		c.Draft.Engine = engine
+	}
+	for k, v := range options {
+		if c.Draft.Options == nil {
+			c.Draft.Options = map[string]string{}
+		}
+		c.Draft.Options[k] = v
+	}
+	ahead, err := parseRunAhead(runAhead)
+	if err != nil {
+		return err
+	}
+	if ahead > 0 {
+		c.RunAhead = ahead
+	}
+	return nil
+}
+
+// serveEdge launches the draft and serves until ctx is done.
+func serveEdge(ctx context.Context, c EdgeConfig, addressFile string, log *slog.Logger) error {
+	fallback, err := edge.ParseFallback(c.Fallback)
+	if err != nil {
+		return usagef("edge.fallback: %w", err)
+	}
+	lis, err := listen(ctx, c.Listen, "edge.listen")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lis.Close() }() // closed by then, unless something failed before
+	var admin net.Listener
+	if c.Admin != "" {
+		if admin, err = listen(ctx, c.Admin, "edge.admin"); err != nil {
+			return err
+		}
+		defer func() { _ = admin.Close() }() // as above
+	}
+	var draft backend.Model
+	if c.Draft.Model != "none" {
+		h, err := c.Draft.launch(ctx, "draft "+c.Draft.label(), log)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = h.Close() }() // the host logs what goes wrong
+		draft = h
+	}
+	tok, err := c.vocabulary()
+	if err != nil {
+		return err
+	}
+	reg := cloud.NewRegistry()
+	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
+		FallbackAfter: c.FallbackAfter, RunAhead: c.RunAhead, Depth: c.Depth, Logger: log, Metrics: edge.NewMetrics(reg)})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = e.Close() }() // ends streams, nothing to report
+	log.Info("edge is serving", "listen", lis.Addr().String(), "admin", addrOf(admin), "cloud", c.Cloud, "draft", c.Draft.label(),
+		"fallback", c.Fallback)
+	if err := writeAddresses(addressFile, lis, admin); err != nil {
+		return err
+	}
+	return serveEdgeOn(ctx, e, lis, admin, reg)
+}
+
+// serveEdgeOn serves programs on this device until ctx is done; requests under way are cancelled.
+func serveEdgeOn(ctx context.Context, e *edge.Edge, lis, admin net.Listener, reg prometheus.Gatherer) error {
+	gs := grpc.NewServer(grpc.MaxRecvMsgSize(maxPrompt + 1<<20))
+	outriderv1.RegisterEdgeServiceServer(gs, edge.NewService(e))
+	h := health.NewServer()
+	healthv1.RegisterHealthServer(gs, h)
+	g, over := errgroup.WithContext(ctx)
+	g.Go(func() error { return gs.Serve(lis) })
+	hs := &http.Server{Handler: cloud.AdminHandler(reg, func() error { return nil }), ReadHeaderTimeout: 5 * time.Second}
+	if admin != nil {
+		g.Go(func() error {
+			if err := hs.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		<-over.Done()
+		h.Shutdown()
+		gs.Stop()
+		return hs.Close()
+	})
+	return g.Wait()
+}

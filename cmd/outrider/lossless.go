@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/bench/workload"
+	"github.com/outrider-llm/outrider/models"
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/tokenizer"
+)
+
+type losslessFlags struct {
+	prompts      string
+	n, tokens    int
+	temperatures []float32
+	cut          float64
+	rtt          time.Duration
+	parallel     int
+	asJSON       bool
+}
+
+func newLossless() *cobra.Command {
+	var f losslessFlags
+	c := &cobra.Command{
+		Use:   "lossless",
+		Short: "Compare edge and cloud together with the target alone, token by token",
+		Long: `Generate from prompts with edge and cloud processes together (own speed, no pacing), cutting a
+share of the streams in mid-generation, and compare every token with a third process in which
+the target works alone, one token at a time. Ends with an error when any token differs.`,
+		Example: `  outrider bench lossless --n 20
+  outrider bench lossless --prompts spec_bench.jsonl --n 200 --cut 0.05`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runLossless(c.Context(), f, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	s := c.Flags()
+	s.StringVar(&f.prompts, "prompts", "", "file of prompts, JSON lines or text; default: a few stories")
+	s.IntVarP(&f.n, "n", "n", 20, "number of prompts")
+	s.IntVar(&f.tokens, "max-tokens", 64, "tokens per prompt")
+	s.Float32SliceVar(&f.temperatures, "temperatures", []float32{0, 0.7, 1}, "each prompt is run at each")
+	s.Float64Var(&f.cut, "cut", 0.05, "share of generations during which the link is cut")
+	s.DurationVar(&f.rtt, "rtt", 4*time.Millisecond, "round-trip time of the emulated link")
+	s.IntVar(&f.parallel, "parallel", 4, "generations at a time")
+	s.BoolVar(&f.asJSON, "json", false, "print the result as JSON on the last line")
+	return c
+}
+
+// losslessReport is the outcome of `outrider bench lossless`.
+type losslessReport struct {
+	Runs      int     `json:"runs"`
+	Identical int     `json:"identical"`
+	Cut       int     `json:"cut"`
+	Resumed   int     `json:"resumed"`
+	Tokens    int     `json:"tokens"`
+	Seconds   float64 `json:"seconds"`
+	Accepted  float64 `json:"acceptance_rate"`
+}
+
+// losslessRun is one prompt at one temperature.
+type losslessRun struct {
+	prompt      string
+	temperature float32
+	seed        uint64
+	cutAt       int // cut the link after this many tokens; 0: not
+}
+
+// lossless is the state of the comparison.
+type lossless struct {
+	f      losslessFlags
+	stack  *stack
+	edge   *edgeClient
+	alone  backend.Model
+	tok    *tokenizer.Tokenizer
+	stderr io.Writer
+
+	mu     sync.Mutex
+	report losslessReport
+	fig    figures
+}
+
+func runLossless(ctx context.Context, f losslessFlags, w, stderr io.Writer) error {
+	prompts := workload.Stories(f.n)
+	if f.prompts != "" {
+		var err error
+		if prompts, err = workload.Read(f.prompts, f.n); err != nil {
+			return err
+		}
+	}
+	if f.n < 1 || f.tokens < 1 || f.parallel < 1 || f.cut < 0 || f.cut > 1 {
+		return usagef("--n, --max-tokens and --parallel must be at least 1, --cut between 0 and 1")
+	}
+	l := &lossless{f: f, stderr: stderr}
+	var err error
+	if l.tok, err = readTokenizer(models.TargetName); err != nil {
+		return err
+	}
+	alone, err := ModelConfig{Model: models.TargetName}.launch(ctx, "the target alone", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = alone.Close() }() // nothing is left to lose
+	l.alone = alone
+	if l.stack, err = startStack(ctx, stackConfig{rtt: f.rtt, draft: models.DraftName}); err != nil {
+		return err
+	}
+	defer l.stack.stop()
+	if l.edge, err = dialEdge(l.stack.edge.addr()); err != nil {
+		return err
+	}
+	defer func() { _ = l.edge.Close() }() // nothing is left to lose
+	begin := time.Now()
+	if err := l.all(ctx, l.runs(prompts)); err != nil {
+		return err
+	}
+	r := &l.report
+	r.Seconds, r.Accepted, r.Tokens = time.Since(begin).Seconds(), l.fig.AcceptanceRate, l.fig.Tokens
+	fmt.Fprintf(w, "%d of %d identical; %d cut, %d streams resumed; %d tokens, acceptance %.2f, %.0f s\n",
+		r.Identical, r.Runs, r.Cut, r.Resumed, r.Tokens, r.Accepted, r.Seconds)
+	if f.asJSON {
+		if err := json.NewEncoder(w).Encode(r); err != nil {
+			return err
+		}
+	}
+	if r.Identical != r.Runs {
+		return fmt.Errorf("%d of %d generations differ from the target's", r.Runs-r.Identical, r.Runs)
+	}
+	return nil
+}
+
+// runs lists the generations; which of them are cut, and where, is spread evenly.
+func (l *lossless) runs(prompts []string) []losslessRun {
+	var runs []losslessRun
+	due := 0.5
+	for i, p := range prompts {
+		for j, t := range l.f.temperatures {
+			r := losslessRun{prompt: l.fit(p), temperature: t, seed: uint64(i*len(l.f.temperatures) + j + 1)}
+			if due += l.f.cut; due >= 1 {
+				due--
+				r.cutAt = 1 + (7*i+3)%max(1, l.f.tokens-1)
+			}
+			runs = append(runs, r)
+		}
+	}
+	return runs
+}
+
+// fit cuts a prompt to what the context holds besides the tokens to generate.
+func (l *lossless) fit(prompt string) string {
+	limit := l.alone.Info().ContextLength - l.f.tokens - 1
+	for n := limit; n > 0; n -= 8 {
+		ids := l.tok.Encode(prompt, tokenizer.Options{AddBOS: l.tok.AddBOS()})
+		if len(ids) <= limit {
+			return prompt
+		}
+		prompt = l.tok.Decode(ids[:min(n, len(ids))])
+	}
+	return prompt
+}
+
+func (l *lossless) all(ctx context.Context, runs []losslessRun) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	next := make(chan losslessRun)
+	var wg sync.WaitGroup
+	for worker := range l.f.parallel {
+		wg.Go(func() {
+			for r := range next {
+				if err := l.one(ctx, backend.Sequence(worker+1), r); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for _, r := range runs {
+		select {
+		case next <- r:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(next)
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func (l *lossless) one(ctx context.Context, seq backend.Sequence, r losslessRun) error {
+	req := &outriderv1.GenerateRequest{Input: &outriderv1.GenerateRequest_Prompt{Prompt: r.prompt}, IgnoreEnd: true,
+		Sampling: &outriderv1.Sampling{Temperature: r.temperature, Seed: r.seed}, MaxTokens: uint32(l.f.tokens)}
+	var got []backend.Token
+	cut := r.cutAt
+	sum, err := l.edge.generate(ctx, req, func(m *outriderv1.GenerateResponse) {
+		for _, t := range m.GetTokens() {
+			got = append(got, backend.Token(t.GetId()))
+		}
+		if cut > 0 && len(got) >= cut {
+			cut = 0
+			l.stack.link.Cut()
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("prompt %.40q: %w", r.prompt, err)
+	}
+	want, err := targetAlone(ctx, l.alone, seq, l.tok.Encode(r.prompt, tokenizer.Options{AddBOS: l.tok.AddBOS()}),
+		speculative.Params{Temperature: r.temperature, Seed: r.seed}, l.f.tokens)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fig.add(sum)
+	l.report.Runs++
+	l.report.Resumed += int(sum.GetResumes())
+	if r.cutAt > 0 {
+		l.report.Cut++
+	}
+	if slices.Equal(got, want) {
+		l.report.Identical++
+	} else {
+		fmt.Fprintf(l.stderr, "differs at temperature %g, seed %d, prompt %.60q:\n  got  %v\n  want %v\n", r.temperature, r.seed, r.prompt, got, want)
+	}
+	if isTerminal(l.stderr) {
+		fmt.Fprintf(l.stderr, "\r%d generations, %d identical ", l.report.Runs, l.report.Identical)
+	}
+	return nil
+}
+
+// targetAlone decodes with the target one token at a time, as if there were no edge.
+func targetAlone(ctx context.Context, m backend.Model, seq backend.Sequence, log []backend.Token, p speculative.Params, n int) ([]backend.Token, error) {
+	setup := &backend.Setup{Params: p, PromptLength: len(log)}
+	seg := backend.Segment{Sequence: seq, Tokens: log, From: len(log) - 1, Setup: setup}
+	var out []backend.Token
+	for len(out) < n {
+		r, err := m.Forward(ctx, []backend.Segment{seg})
+		if err != nil {
+			return nil, err
+		}
+		if r[0].Err != nil {
+			return nil, r[0].Err
+		}
+		t := r[0].Choices[0].Token
+		seg = backend.Segment{Sequence: seq, Start: seg.Start + len(seg.Tokens), Tokens: []backend.Token{t}}
+		out = append(out, t)
+	}
+	return out, m.Release(ctx, []backend.Sequence{seq})
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/gguf"
+	"github.com/outrider-llm/outrider/models"
+	"github.com/outrider-llm/outrider/tokenizer"
+)
+
+// builtin says that an engine is part of this program.
+func builtin(engine string) bool { return engine == "reference" || engine == "mock" }
+
+// host describes how to launch the model's plugin.
+func (m ModelConfig) host(role string, log *slog.Logger) (backend.HostConfig, error) {
+	h := backend.HostConfig{Name: role, Model: m.Model, Options: m.Options, Env: m.Env, SHA256: m.SHA256, Logger: log}
+	switch {
+	case m.Engine == "" || builtin(m.Engine):
+		engine := m.Engine
+		if engine == "" {
+			engine = "reference"
+		}
+		if len(m.Args) > 0 || m.SHA256 != "" {
+			return h, usagef("%s: args and sha256 are for plugin binaries, not for the built-in engine %s", role, engine)
+		}
+		h.Args = []string{"plugin", engine}
+	default:
+		if !strings.ContainsAny(m.Engine, `/\`) {
+			return h, usagef("%s: no engine %q: use reference, mock, or the path of a plugin binary (./%s if it lies in this folder)",
+				role, m.Engine, m.Engine)
+		}
+		h.Command, h.Args = m.Engine, m.Args
+	}
+	if m.Model == "" {
+		return h, usagef("%s: no model is set: name a GGUF file or %s", role, strings.Join([]string{models.TargetName, models.DraftName}, ", "))
+	}
+	return h, nil
+}
+
+// launch starts the model's plugin and waits until the model is loaded.
+func (m ModelConfig) launch(ctx context.Context, role string, log *slog.Logger) (*backend.Host, error) {
+	h, err := m.host(role, log)
+	if err != nil {
+		return nil, err
+	}
+	return backend.Launch(ctx, h)
+}
+
+// pace parses "40ms+0.3ms": step and position.
+func (m ModelConfig) pace() (step, position time.Duration, err error) {
+	if m.Pace == "" || m.Pace == "off" {
+		return 0, 0, nil
+	}
+	a, b, two := strings.Cut(m.Pace, "+")
+	step, err = time.ParseDuration(strings.TrimSpace(a))
+	if err == nil && two {
+		position, err = time.ParseDuration(strings.TrimSpace(b))
+	}
+	if err != nil || step < 0 || position < 0 {
+		return 0, 0, usagef("pace is %q, must be off or the cost of a step and of a row such as 40ms+0.3ms", m.Pace)
+	}
+	return step, position, nil
+}
+
+// openGGUF opens a model file, or an embedded model by name. Close it after use.
+func openGGUF(name string) (*gguf.File, error) {
+	if b, ok := models.Embedded(name); ok {
+		return gguf.NewReader(bytes.NewReader(b), int64(len(b)))
+	}
+	if _, err := os.Stat(name); os.IsNotExist(err) {
+		return nil, fmt.Errorf("no model file %s, and no embedded model of that name (embedded: %s, %s)", name, models.TargetName, models.DraftName)
+	}
+	return gguf.Open(name)
+}
+
+// tokenizer returns the model's tokenizer, nil when the mock engine runs it, which has no text.
+func (m ModelConfig) tokenizer() (*tokenizer.Tokenizer, error) {
+	name := m.Tokenizer
+	if name == "" {
+		if m.Engine == "mock" {
+			return nil, nil
+		}
+		name = m.Model
+	}
+	return readTokenizer(name)
+}
+
+func readTokenizer(name string) (*tokenizer.Tokenizer, error) {
+	f, err := openGGUF(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	t, err := tokenizer.FromGGUF(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return t, nil
+}
+
+// label is the model's name for people.
+func (m ModelConfig) label() string {
+	if m.Name != "" {
+		return m.Name
+	}
+	if m.Model == "" {
+		return m.Engine
+	}
+	return strings.TrimSuffix(filepath.Base(m.Model), ".gguf")
+}
+
+// vocabulary returns the tokenizer of the draft, or of edge.draft.tokenizer.
+func (c *EdgeConfig) vocabulary() (*tokenizer.Tokenizer, error) {
+	m := c.Draft
+	if m.Model == "none" && m.Tokenizer == "" {
+		m.Tokenizer = models.DraftName
+	}
+	if m.Engine == "mock" && m.Tokenizer == "" {
+		m.Tokenizer = models.DraftName
+	}
+	return m.tokenizer()
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/backend/mock"
+	"github.com/outrider-llm/outrider/backend/reference"
+)
+
+// newPlugin runs a built-in engine as a plugin: the program re-executes itself with it.
+func newPlugin() *cobra.Command {
+	return &cobra.Command{
+		Use:    "plugin ENGINE",
+		Short:  "Run a built-in engine as a plugin (started by outrider itself)",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch args[0] {
+			case "reference":
+				backend.Serve(reference.Load)
+			case "mock":
+				backend.Serve(mock.Load)
+			default:
+				return usagef("no built-in engine %q: there are reference and mock", args[0])
+			}
+			return nil
+		},
+	}
+}

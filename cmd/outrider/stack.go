@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/outrider-llm/outrider/bench/link"
+	"github.com/outrider-llm/outrider/models"
+)
+
+// stack is a whole Outrider on this machine: a cloud process, an edge process, and an emulated link
+// between them in this one.
+type stack struct {
+	dir   string
+	cloud *server
+	edge  *server
+	link  *link.Link
+	c     stackConfig
+}
+
+type stackConfig struct {
+	cloudArgs, edgeArgs []string
+	rtt                 time.Duration
+	draft               string // GGUF file, embedded model, none, or random
+}
+
+func startStack(ctx context.Context, c stackConfig) (s *stack, err error) {
+	s = &stack{c: c}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	if s.dir, err = os.MkdirTemp("", "outrider-"); err != nil {
+		return nil, err
+	}
+	if s.cloud, err = s.startCloud(ctx, "127.0.0.1:0"); err != nil {
+		return nil, err
+	}
+	if s.link, err = link.Listen(ctx, "127.0.0.1:0", link.Config{Target: s.cloud.addr(), RTT: c.rtt}); err != nil {
+		return nil, err
+	}
+	draft := c.draft
+	if draft == "random" {
+		draft = filepath.Join(s.dir, "random-draft.gguf")
+		if err = writeRandom(draft, models.DraftName); err != nil {
+			return nil, err
+		}
+	}
+	args := append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cloud", s.link.Addr(), "--draft", draft}, c.edgeArgs...)
+	if s.edge, err = startServer(ctx, s.dir, "edge", nil, args...); err != nil {
+		return nil, fmt.Errorf("the edge does not start: %w", err)
+	}
+	return s, nil
+}
+
+func (s *stack) startCloud(ctx context.Context, listen string) (*server, error) {
+	args := append([]string{"--listen", listen, "--admin", "127.0.0.1:0", "--drain", "1s"}, s.c.cloudArgs...)
+	v, err := startServer(ctx, s.dir, "cloud", nil, args...)
+	if err != nil {
+		return nil, fmt.Errorf("the cloud does not start: %w", err)
+	}
+	return v, nil
+}
+
+// restartCloud starts the cloud again, on its old address, after it was killed.
+func (s *stack) restartCloud(ctx context.Context) error {
+	v, err := s.startCloud(ctx, s.cloud.addr())
+	if err == nil {
+		s.cloud = v
+	}
+	return err
+}
+
+// stop ends everything; nothing is left behind.
+func (s *stack) stop() {
+	if s.edge != nil {
+		s.edge.stop()
+	}
+	if s.link != nil {
+		_ = s.link.Close() // its connections are gone by now
+	}
+	if s.cloud != nil {
+		s.cloud.stop()
+	}
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir) // a leftover in the temporary folder harms nobody
+	}
+}
