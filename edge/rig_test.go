@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -13,13 +14,22 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/backend/reference"
 	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/cloud"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The test binary is its own plugin.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "plugin" {
+		backend.Serve(reference.Load)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testCloud is a real cloud on loopback that can be stopped and started again at one address.
 type testCloud struct {
@@ -101,7 +111,9 @@ func newRig(t *testing.T, l link.Config, options ...option) *rig {
 	if r.config.Tokenizer != nil {
 		tg.Bytes = r.config.Tokenizer.Bytes
 	}
-	r.cloud.config.Targets = []cloud.Target{tg}
+	if r.cloud.config.Targets == nil {
+		r.cloud.config.Targets = []cloud.Target{tg}
+	}
 	r.cloud.start()
 	t.Cleanup(r.cloud.kill)
 	l.Target = r.cloud.addr
