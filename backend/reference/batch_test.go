@@ -137,7 +137,7 @@ func TestRowsDoNotDependOnTheirNeighbours(t *testing.T) {
 	}
 	for i, path := range []string{newSynth(3).file(t), models.DraftName} {
 		for j := range setups {
-			for threads := 1; threads <= 3; threads++ {
+			for _, threads := range [][]int{{1, 3}, {2}}[i] {
 				t.Run(fmt.Sprintf("model %d setup %d threads %d", i, j, threads), func(t *testing.T) {
 					t.Parallel()
 					shuffle(t, path, &setups[j], threads, uint64(100*i+10*j+threads))
@@ -159,7 +159,7 @@ func shuffle(t *testing.T, path string, setup *backend.Setup, threads int, seed 
 		clients[i] = &client{id: backend.Sequence(i + 1)}
 	}
 	checked, trees, full := 0, 0, 0
-	for range 60 {
+	for range 40 {
 		var batch []backend.Segment
 		var wanted [][][]backend.Token
 		rng.Shuffle(len(clients), func(i, j int) { clients[i], clients[j] = clients[j], clients[i] })

@@ -69,6 +69,9 @@ func load(ctx context.Context, model string, opts map[string]string, progress fu
 	if e.info.Name == "" {
 		e.info.Name = strings.TrimSuffix(filepath.Base(model), ".gguf")
 	}
+	if progress != nil {
+		progress(1)
+	}
 	return e, nil
 }
 
