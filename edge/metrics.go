@@ -21,6 +21,9 @@ type Metrics struct {
 	fallbacks prometheus.Counter
 	drafts    *prometheus.CounterVec // reason: why drafting paused
 	rtt       prometheus.Gauge
+
+	fates            [5]prometheus.Counter // of tokens, looked up once
+	late, unverified prometheus.Counter
 }
 
 // NewMetrics makes the metrics and registers them; reg may be nil.
@@ -48,6 +51,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		drafts:    prometheus.NewCounterVec(opts("draft_pauses_total", "Pauses of a session's drafting, by reason."), []string{"reason"}),
 		rtt:       gauge("link_rtt_seconds", "Last measured round trip to the cloud, its handling included."),
 	}
+	for f := range m.fates {
+		m.fates[f] = m.tokens.WithLabelValues(speculative.Fate(f).String())
+	}
+	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
 		reg.MustRegister(m.requests, m.tokens, m.nodes, m.bytes, m.active, m.perToken, m.first, m.resumes, m.fallbacks,
 			m.drafts, m.rtt)
@@ -78,14 +85,14 @@ func (m *Metrics) finished(s Summary) {
 
 // token counts one token that is given out.
 func (m *Metrics) token(t GeneratedToken) {
-	fate := t.Fate.String()
 	switch {
 	case t.Unverified:
-		fate = "unverified"
+		m.unverified.Inc()
 	case t.Late:
-		fate = "late"
+		m.late.Inc()
+	default:
+		m.fates[min(int(t.Fate), len(m.fates)-1)].Inc()
 	}
-	m.tokens.WithLabelValues(fate).Inc()
 }
 
 // milliseconds rounds up, so that a duration in milliseconds never becomes "none".

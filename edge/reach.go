@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
@@ -133,6 +136,9 @@ func (s *session) outOfReach() {
 		s.goAlone(why)
 		return
 	}
-	s.end(speculative.NotFinished, fmt.Errorf("%w: %s for %s (%s): start it, check the address, or choose fallback draft or wait",
-		ErrNoCloud, s.e.c.Cloud, s.patience(), why))
+	hint := "start it, check the address, or choose fallback draft or wait"
+	if status.Code(s.lastErr) == codes.ResourceExhausted {
+		hint = "try again later, or choose fallback draft or wait"
+	}
+	s.end(speculative.NotFinished, fmt.Errorf("%w: %s for %s (%s): %s", ErrNoCloud, s.e.c.Cloud, s.patience(), why, hint))
 }

@@ -333,12 +333,16 @@ func (s *session) commit(m *outriderv1.Commit) {
 	if err == nil && !s.linked {
 		err = fmt.Errorf("%w: commit before opened", speculative.ErrProtocol)
 	}
+	if n := s.r.MaxTokens; err == nil && n > 0 && c.Start+len(c.Tokens) > len(s.prompt)+n {
+		err = fmt.Errorf("%w: commit up to %d, %d were asked for", speculative.ErrProtocol, c.Start+len(c.Tokens), len(s.prompt)+n)
+	}
 	if err == nil {
 		err = s.p.Commit(c)
 	}
 	if err != nil {
 		s.st.cancel()
-		s.end(speculative.NotFinished, fmt.Errorf("the cloud %s does not keep to the protocol: %w", s.e.c.Cloud, err))
+		s.end(speculative.NotFinished, fmt.Errorf("%w: %s does not keep to the protocol: %w: use edge and cloud of one version",
+			ErrRefused, s.e.c.Cloud, err))
 		return
 	}
 	s.heard, s.failures = true, 0

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
@@ -44,6 +45,7 @@ func newUplink(ctx context.Context, c *Config) (*uplink, error) {
 	if l.conn, err = l.dial(); err != nil {
 		return nil, fmt.Errorf("cannot use the cloud address %q: %w", c.Cloud, err)
 	}
+	l.conn.Connect() // so that the first request finds it ready
 	return l, nil
 }
 
@@ -77,6 +79,20 @@ func (l *uplink) release() {
 
 func (l *uplink) hear() { l.heard.Store(int64(time.Since(l.began))) }
 
+// slowest is the rate, in bytes per second, below which an upload makes a link count as silent.
+const slowest = 128 << 10
+
+// excuse says that a message of this size goes up, and that answers have to wait behind it.
+func (l *uplink) excuse(size int) {
+	until := time.Since(l.began) + time.Duration(size)*time.Second/slowest
+	if l.heard.Load() < int64(until) {
+		l.heard.Store(int64(until))
+	}
+}
+
+// silent is for how long nothing has arrived; negative while that is no wonder.
+func (l *uplink) silent() time.Duration { return time.Since(l.began) - time.Duration(l.heard.Load()) }
+
 // rttEvery is how often the round trip is measured while streams are open.
 const rttEvery = 15 * time.Second
 
@@ -94,8 +110,7 @@ func (l *uplink) probe() {
 			return
 		}
 		l.mu.Unlock()
-		silent := time.Since(l.began) - time.Duration(l.heard.Load())
-		if conn.GetState() == connectivity.Ready && (silent > l.c.LinkTimeout/4 || time.Since(measured) > rttEvery) {
+		if conn.GetState() == connectivity.Ready && (l.silent() > l.c.LinkTimeout/4 || time.Since(measured) > rttEvery) {
 			measured = time.Now()
 			l.ping(conn)
 		}
@@ -117,7 +132,7 @@ func (l *uplink) ping(conn *grpc.ClientConn) {
 		l.c.Metrics.rtt.Set(time.Since(begin).Seconds())
 		return
 	}
-	if status.Code(err) != codes.DeadlineExceeded || l.ctx.Err() != nil || conn.GetState() != connectivity.Ready {
+	if status.Code(err) != codes.DeadlineExceeded || l.ctx.Err() != nil || l.silent() < l.c.LinkTimeout/2 || conn.GetState() != connectivity.Ready {
 		return
 	}
 	l.c.Logger.Warn("the cloud has fallen silent, connecting anew", "cloud", l.c.Cloud, "after", l.c.LinkTimeout)
@@ -230,6 +245,7 @@ func (st *stream) run(conn *grpc.ClientConn, o *outriderv1.Open) error {
 		return err
 	}
 	st.begun.Store(true)
+	st.l.excuse(proto.Size(o))
 	if err := s.Send(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Open{Open: o}}); err != nil {
 		_, err = s.Recv() // Send says EOF only, Recv has the status
 		return ended(err)
