@@ -53,7 +53,7 @@ func (s *nodeSet) begin(epoch int) (stale int) {
 // add takes a Propose of the newest epoch apart. It changes nothing but node state.
 func (s *nodeSet) add(m *Propose, log []Token, u *Usage) error {
 	if m.First > s.count() {
-		return protocolError("proposal starts at node %d, %d are known", m.First, s.count())
+		return protocolError("proposal of epoch %d starts at node %d, %d are known", m.Epoch, m.First, s.count())
 	}
 	for i, t := range m.Tokens {
 		number, parent := m.First+i, m.parent(i)

@@ -166,9 +166,6 @@ func (v *Verifier) Propose(now Time, m *Propose) error {
 		return nil
 	}
 	if m.Epoch > v.nodes.epoch {
-		if m.First != 0 {
-			return protocolError("epoch %d begins with node %d", m.Epoch, m.First)
-		}
 		v.usage.Stale += v.nodes.begin(m.Epoch)
 	}
 	if !v.answered && v.committed > 0 {

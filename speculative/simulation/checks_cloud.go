@@ -181,7 +181,10 @@ func (s *Sim) i9Plan(bids []speculative.Bid, grants []speculative.Grant) {
 		cost += float64(s.c.Cost.Sequence) + float64(1+g.N)*float64(s.c.Cost.Position)
 	}
 	for _, b := range bids {
-		if b.Prefill > 0 {
+		if l := s.c.Limits; b.Prefill > 0 { // and no prompt chunk was granted
+			if l.Positions > 1 && l.Prefill > 0 && l.Sequences != 1 {
+				s.violate("I5", nil, "a prompt waits while %d others are served", len(grants))
+			}
 			return
 		}
 	}
@@ -234,7 +237,31 @@ func (s *Sim) i10Judged(x *session, sh *share, m speculative.Commit) {
 	if m.Start+len(m.Tokens) != len(c.v.Log()) || m.JudgedNode != sh.known {
 		s.violate("I10", x, "commit at %d of %d, the log has %d; %d nodes judged of %d", m.Start, len(m.Tokens), len(c.v.Log()), m.JudgedNode, sh.known)
 	}
+	if m.Finish == speculative.NotFinished && c.v.Held() != len(c.v.Log())-1 {
+		s.violate("I10", x, "the model is thought to hold %d rows of %d", c.v.Held(), len(c.v.Log()))
+	}
 	c.earned = min(1e6, c.earned+s.c.Cost.Ratio()*(0.02+1.02*float64(accepted))-float64(len(sh.segment.Tokens)-1))
+}
+
+// lateNodes counts the waiting nodes that the last step overtook: they agree with what it committed
+// and were not scored in it.
+func (c *cloud) lateNodes(before []hash, sh *share, tokens []Token) (n int) {
+	scored := make([]hash, len(sh.segment.Tokens))
+	for i, t := range sh.segment.Tokens[1:] {
+		parent := i
+		if sh.segment.Parents != nil {
+			parent = int(sh.segment.Parents[i+1])
+		}
+		scored[i+1] = scored[parent].push(t)
+	}
+	h := hash(0)
+	for _, t := range tokens {
+		h = h.push(t)
+		if slices.Contains(before, h) && !slices.Contains(scored[1:], h) {
+			n++
+		}
+	}
+	return n
 }
 
 // counts: every node that arrived was judged, late or stale, or still waits.
@@ -244,7 +271,7 @@ func (s *Sim) counts(x *session) {
 		return
 	}
 	u := c.v.Usage()
-	if s.c.Faults.Duplicate == 0 && u.Drafted != u.Judged+u.Late+u.Stale+len(c.v.Waiting())+c.unsettled {
+	if s.c.Faults.Duplicate == 0 && !c.uncounted && u.Drafted != u.Judged+u.Late+u.Stale+len(c.v.Waiting())+c.unsettled {
 		s.violate("counts", x, "%+v with %d waiting, %d given up", u, len(c.v.Waiting()), c.unsettled)
 	}
 	if u.Accepted > u.Judged || u.Passes < u.ScoringPasses || u.Positions < u.Passes+u.Judged {

@@ -23,6 +23,9 @@ type cloud struct {
 	known     *naive
 	acked     int
 	earned    float64
+	elsewhere *speculative.Verifier // of a replica that the session has left
+	oldRows   *rows
+	uncounted bool
 	unsettled int // nodes of earlier streams that never got a verdict
 }
 
@@ -92,15 +95,23 @@ func (s *Sim) opened(x *session, stream int, log []Token) {
 func (s *Sim) resume(x *session, log []Token, keep bool) {
 	c := &x.cloud
 	v := speculative.NewVerifier(c.config, log)
-	if keep {
+	switch {
+	case keep && c.elsewhere != nil && s.chance(0.5): // back to a replica that knows an older log
+		s.result.Seen.Returns++
+		v.Adopt(c.elsewhere)
+		c.rows, c.elsewhere, c.uncounted = c.oldRows, nil, true
+	case keep:
 		s.result.Seen.Adoptions++
 		c.unsettled += len(c.v.Waiting())
 		v.Adopt(c.v)
-	} else {
+	default:
 		if c.v != nil {
 			s.result.Seen.Restarts++
+			if !c.busy {
+				c.elsewhere, c.oldRows = c.v, c.rows
+			}
 		}
-		c.rows, c.life, c.busy, c.unsettled = &rows{}, c.life+1, false, 0
+		c.rows, c.life, c.busy, c.unsettled, c.uncounted = &rows{}, c.life+1, false, 0, false
 	}
 	c.v, c.open, c.parked, c.served = v, true, nil, s.now
 
@@ -248,6 +259,8 @@ func (s *Sim) scored(sh *share) {
 		c.v.Discard(sh.segment, lost)
 		s.i7Pending(x)
 	default:
+		_, before := c.known.live(c.v.Log())
+		late := c.v.Usage().Late
 		m, err := c.v.Scored(s.now, sh.segment, sh.choices, s.c.Cost.Ratio())
 		if err != nil {
 			s.violate("I10", x, "%v", err)
@@ -257,6 +270,9 @@ func (s *Sim) scored(sh *share) {
 		s.i4Credit(x)
 		s.i7Pending(x)
 		s.counts(x)
+		if late = c.v.Usage().Late - late; m.Finish == speculative.NotFinished && s.c.Faults.Hostile == 0 && late != c.lateNodes(before, sh, m.Tokens) {
+			s.violate("counts", x, "%d nodes counted late, %d are", late, c.lateNodes(before, sh, m.Tokens))
+		}
 		if c.parked == nil && (len(m.Tokens) > 0 || m.Finish != speculative.NotFinished) {
 			s.tracef(x, "cloud: commit at %d %v %v %s", m.Start, m.Tokens, m.Fates, m.Finish)
 			s.sendDown(x, c.stream, downMessage{commit: &m})

@@ -57,9 +57,9 @@ func (s *Sim) forgery(x *session) *speculative.Propose {
 		m.Epoch, m.First = len(x.edge.p.Log()), 1
 	case 7: // says something else about a node that was sent
 		m.First = max(0, m.First-1-r.IntN(3))
-	case 8:
+	case 8, 12:
 		m.Parents = make([]int32, len(m.Tokens))
-		m.Parents[r.IntN(len(m.Tokens))] = []int32{-2, int32(m.First) + 100, math.MaxInt32}[r.IntN(3)]
+		m.Parents[r.IntN(len(m.Tokens))] = []int32{-2, int32(m.First) + 100, math.MaxInt32, int32(max(-1, m.First-x.edge.window-2-r.IntN(3)))}[r.IntN(4)]
 	case 9:
 		for range 2 * x.edge.window {
 			m.Tokens, m.Parents, m.Confidence = append(m.Tokens, 1), nil, nil

@@ -85,7 +85,11 @@ func (s *Sim) cut(x *session) {
 	}
 	s.result.Seen.Cuts++
 	s.tracef(x, "link: cut stream %d", x.link.stream)
-	s.down(x, s.between(time.Millisecond, 300*time.Millisecond))
+	pause := s.between(time.Millisecond, 300*time.Millisecond)
+	if s.chance(0.5) {
+		pause /= 16
+	}
+	s.down(x, pause)
 }
 
 func (s *Sim) down(x *session, pause time.Duration) {

@@ -41,12 +41,12 @@ type SessionResult struct {
 
 // Seen counts what a run went through, so that a test can tell that nothing goes untested.
 type Seen struct {
-	Cuts, Resumes, Adoptions, Restarts, Parked  int
-	Faults, Malformed, Forged, Stale, Duplicate int
-	Evictions, StepFailures, DraftFailures      int
-	Trees, Cancels, Held, OutOfCredit, Late     int
-	Accepted, Corrections, Bonuses, RunAheads   int
-	Ends, Stops, Lengths, Multi, LateDrafts     int
+	Cuts, Resumes, Adoptions, Restarts, Returns, Parked int
+	Faults, Malformed, Forged, Stale, Duplicate         int
+	Evictions, StepFailures, DraftFailures              int
+	Trees, Cancels, Held, OutOfCredit, Late             int
+	Accepted, Corrections, Bonuses, RunAheads           int
+	Ends, Stops, Lengths, Multi, LateDrafts             int
 }
 
 // Sim is one run.
