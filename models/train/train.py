@@ -1,12 +1,15 @@
-"""Trains a Llama-architecture language model on the CPU; with --teacher by distillation (KL).
+"""Trains a Llama-architecture language model; with --teacher by distillation (KL).
 
-usage: train.py NAME TRAIN.npy VALID.npy --dim 160 --layers 5 --heads 5 --ffn 448 --minutes 45 [--teacher target.pt]
+usage: train.py NAME TRAIN.npy VALID.npy --dim 192 --layers 4 --heads 6 --ffn 512 --minutes 40 [--teacher target.pt]
+
+Several processes share the work by the environment RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT
+(run.sh sets them): on a few CPU cores one process a core is faster than one with many threads.
 
 Writes NAME.pt and NAME.csv (minutes, tokens seen, training and held-out loss in nats a token,
 agreement of the greedy token with the teacher's).
 """
-import argparse, math, time
-import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
+import argparse, math, os, time
+import numpy as np, torch, torch.distributed as dist, torch.nn as nn, torch.nn.functional as F
 
 
 def rope(n, hd, theta=10000.0):
@@ -64,7 +67,7 @@ class LM(nn.Module):
                 nn.init.normal_(w, std=0.02 / math.sqrt(2 * n))
 
     def forward(self, x):
-        c, s = rope(x.shape[1], self.cfg["dim"] // self.cfg["heads"])
+        c, s = (t.to(x.device) for t in rope(x.shape[1], self.cfg["dim"] // self.cfg["heads"]))
         h = self.e(x)
         for b in self.b:
             h = b(h, c, s)
@@ -72,24 +75,51 @@ class LM(nn.Module):
 
 
 def load(path):
-    ck = torch.load(path)
+    ck = torch.load(path, map_location="cpu")
     m = LM(ck["cfg"])
     m.load_state_dict(ck["sd"])
     return m.eval()
 
 
-def batch(data, rng, n, ctx):
-    at = rng.integers(0, len(data) - ctx - 1, n)
+def ranks():
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def share(m, elapsed):
+    """Averages the gradients over the processes; returns the elapsed time they agree on."""
+    if ranks()[1] == 1:
+        return elapsed
+    gs = [p.grad for p in m.parameters()]
+    flat = torch.cat([g.flatten() for g in gs] + [torch.tensor([elapsed])])
+    dist.all_reduce(flat)
+    flat /= ranks()[1]
+    for g, f in zip(gs, flat[:-1].split([g.numel() for g in gs])):
+        g.copy_(f.view_as(g))
+    return flat[-1].item()
+
+
+def optimizer(m, lr):
+    return torch.optim.AdamW(
+        [{"params": [p for p in m.parameters() if p.dim() > 1], "weight_decay": 0.1},
+         {"params": [p for p in m.parameters() if p.dim() < 2], "weight_decay": 0.0}],
+        lr=lr, betas=(0.9, 0.95), fused=True)
+
+
+def batch(data, starts, rng, n, ctx):
+    """n windows; about half of them begin with the <|endoftext|> before a document, as prompts do."""
+    at = np.where(rng.random(n) < 0.5, rng.choice(starts, n), rng.integers(0, len(data) - ctx - 1, n))
     x = torch.from_numpy(np.stack([data[i : i + ctx + 1] for i in at]).astype(np.int64))
     return x[:, :-1], x[:, 1:]
 
 
 @torch.no_grad()
 def evaluate(m, teacher, data, ctx):
+    """Loss and agreement over the whole held-out text, in windows side by side."""
     m.eval()
-    rng, loss, agree, n = np.random.default_rng(7), 0.0, 0.0, 12
-    for _ in range(n):
-        x, y = batch(data, rng, 4, ctx)
+    dev, loss, agree, n = m.e.weight.device, 0.0, 0.0, (len(data) - 1) // ctx
+    for i in range(n):
+        w = torch.from_numpy(data[i * ctx : (i + 1) * ctx + 1].astype(np.int64))[None]
+        x, y = w[:, :-1].to(dev), w[:, 1:].to(dev)
         lg = m(x)
         loss += F.cross_entropy(lg.flatten(0, 1), y.flatten()).item()
         if teacher:
@@ -101,44 +131,52 @@ def evaluate(m, teacher, data, ctx):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("name"), ap.add_argument("train"), ap.add_argument("valid")
-    for k, d in dict(dim=160, layers=5, heads=5, ffn=448, vocab=2048, ctx=512, batch=2, threads=1).items():
+    for k, d in dict(dim=192, layers=4, heads=6, ffn=512, vocab=2048, ctx=512, batch=2, threads=1).items():
         ap.add_argument("--" + k, type=int, default=d)
     ap.add_argument("--minutes", type=float, default=45)
-    ap.add_argument("--lr", type=float, default=2e-3)
+    ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--drop", type=float, default=0.0)
+    ap.add_argument("--init", help="a model of the same shape to go on from")
+    ap.add_argument("--device", default="cpu")
     ap.add_argument("--teacher")
+    ap.add_argument("--written", help="tokens written by the teacher: every second batch is from there")
     a = ap.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(1)
+    rank, world = ranks()
+    if world > 1:
+        dist.init_process_group("gloo")
     cfg = {k: getattr(a, k) for k in ("vocab", "dim", "layers", "heads", "ffn")}
-    m, teacher = LM(cfg, a.drop), load(a.teacher) if a.teacher else None
+    m, teacher = LM(cfg, a.drop).to(a.device), load(a.teacher).to(a.device) if a.teacher else None
+    if a.init:
+        m.load_state_dict(torch.load(a.init, map_location="cpu")["sd"])
     data, val = np.load(a.train), np.load(a.valid)
     print(a.name, f"{sum(p.numel() for p in m.parameters())/1e6:.2f} M parameters, {len(data)/1e6:.2f} M tokens", flush=True)
-    groups = [
-        {"params": [p for p in m.parameters() if p.dim() > 1], "weight_decay": 0.1},
-        {"params": [p for p in m.parameters() if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    opt = torch.optim.AdamW(groups, lr=a.lr, betas=(0.9, 0.95))
-    rng, start, step, smooth, last = np.random.default_rng(3), time.time(), 0, 0.0, 0.0
-    log = open(a.name + ".csv", "w")
-    log.write("minutes,tokens,train_loss,heldout_loss,agreement\n")
+    eot = int(val[-1])
+    pools = [(d, np.flatnonzero(d[: -a.ctx - 1] == eot)) for d in [data] + ([np.load(a.written)] if a.written else [])]
+    opt = optimizer(m, a.lr)
+    torch.manual_seed(1 + rank)  # dropout
+    rng, start, step, smooth, last, el = np.random.default_rng(3 + rank), time.time(), 0, 0.0, 0.0, 0.0
+    if rank == 0:
+        log = open(a.name + ".csv", "w")
+        log.write("minutes,tokens,train_loss,heldout_loss,agreement\n")
 
     def report(minutes):
         v, g = evaluate(m, teacher, val, a.ctx)
-        line = f"{minutes:.1f},{step*a.batch*a.ctx},{smooth:.4f},{v:.4f},{g:.4f}"
+        line = f"{minutes:.1f},{step*a.batch*a.ctx*world},{smooth:.4f},{v:.4f},{g:.4f}"
         log.write(line + "\n"), log.flush()
         print(a.name, line, flush=True)
         torch.save({"sd": m.state_dict(), "cfg": cfg}, a.name + ".pt")
 
     while True:
-        el = time.time() - start
         f = el / (a.minutes * 60)
         if f > 1:
             break
         cos = 1 if f < 0.3 else 0.5 * (1 + math.cos(math.pi * (f - 0.3) / 0.7)) * 0.98 + 0.02
         for g in opt.param_groups:
             g["lr"] = a.lr * min(1, (step + 1) / 60) * cos
-        x, y = batch(data, rng, a.batch, a.ctx)
+        x, y = batch(*pools[step % len(pools)], rng, a.batch, a.ctx)
+        x, y = x.to(a.device), y.to(a.device)
         lg = m(x).flatten(0, 1)
         if teacher is None:
             loss = F.cross_entropy(lg, y.flatten())
@@ -146,16 +184,19 @@ def main():
             with torch.no_grad():
                 t = teacher(x).flatten(0, 1).log_softmax(-1)
             loss = F.kl_div(lg.log_softmax(-1), t, log_target=True, reduction="batchmean")
-        opt.zero_grad()
+        m.zero_grad()
         loss.backward()
+        el = share(m, time.time() - start)
         nn.utils.clip_grad_norm_(m.parameters(), 1.0)
         opt.step()
         step += 1
         smooth = 0.95 * smooth + 0.05 * loss.item() if step > 1 else loss.item()
-        if el - last > 90:
+        if el - last > 120:
             last = el
-            report(el / 60)
-    report(a.minutes)
+            if rank == 0:
+                report(el / 60)
+    if rank == 0:
+        report(a.minutes)
 
 
 if __name__ == "__main__":
