@@ -24,6 +24,7 @@ type lifecycle interface {
 	Generation() uint64
 	Wait(ctx context.Context) error
 	Running() bool
+	PID() int
 }
 
 func (p *paced) Forward(ctx context.Context, batch []Segment) ([]Result, error) {
@@ -78,6 +79,13 @@ func (p *paced) Running() bool {
 		return l.Running()
 	}
 	return true
+}
+
+func (p *paced) PID() int {
+	if l, ok := p.Model.(lifecycle); ok {
+		return l.PID()
+	}
+	return 0
 }
 
 func (p *paced) Close() error {

@@ -23,7 +23,6 @@ type process struct {
 	stderr *lineLog
 	conn   *grpc.ClientConn
 	model  *Client
-	begun  time.Time
 }
 
 // start runs the plugin, shakes hands and loads the model. ctx bounds all of it. Errors are one line
@@ -36,7 +35,6 @@ func start(ctx context.Context, c *HostConfig) (*process, error) {
 	p := &process{
 		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256},
 		stderr: &lineLog{log: c.Logger},
-		begun:  time.Now(),
 	}
 	p.plugin = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake(),
@@ -53,18 +51,17 @@ func start(ctx context.Context, c *HostConfig) (*process, error) {
 		GRPCDialOptions:  dialOptions(),
 	})
 	// Everything below ends when the process does.
+	begun := time.Now()
 	unwatch := context.AfterFunc(ctx, p.sub.kill)
 	defer unwatch()
 	if err := p.connect(); err != nil {
-		p.sub.kill()
-		err = p.explain(ctx, err, c.StartTimeout)
+		late := time.Since(begun) >= c.StartTimeout
 		p.stop(0)
-		return nil, err
+		return nil, p.explain(ctx, err, late, c.StartTimeout)
 	}
 	if err := p.model.Load(ctx, c.Model, c.Options, c.Progress); err != nil {
-		err = p.loadFailed(ctx, err, c.Model)
 		p.stop(0)
-		return nil, err
+		return nil, p.loadFailed(ctx, err, c.Model)
 	}
 	return p, nil
 }
@@ -106,8 +103,9 @@ func (p *process) connect() error {
 	return nil
 }
 
-// explain turns a failed handshake into one line that says what to do.
-func (p *process) explain(ctx context.Context, err error, timeout time.Duration) error {
+// explain turns a failed handshake into one line that says what to do. The process has been stopped,
+// so that all it said is known.
+func (p *process) explain(ctx context.Context, err error, late bool, timeout time.Duration) error {
 	if e := ctx.Err(); e != nil {
 		return fmt.Errorf("starting %s: %w", p.sub.path, e)
 	}
@@ -120,7 +118,7 @@ func (p *process) explain(ctx context.Context, err error, timeout time.Duration)
 	greeting := p.sub.greeting()
 	core, version, shaken := parseGreeting(greeting)
 	switch {
-	case greeting == "" && time.Since(p.begun) < timeout:
+	case greeting == "" && !late:
 		return fmt.Errorf("%w: %s exited before the handshake (%s): is it an outrider plugin?%s", ErrUnavailable, p.sub.path, p.state(), p.said())
 	case greeting == "":
 		return fmt.Errorf("%w: %s did not shake hands within %s: is it an outrider plugin?%s", ErrUnavailable, p.sub.path, timeout, p.said())
@@ -150,20 +148,15 @@ func (p *process) loadFailed(ctx context.Context, err error, model string) error
 	case ctx.Err() != nil:
 		return fmt.Errorf("loading %s: %w", model, ctx.Err())
 	case errors.Is(err, ErrUnavailable):
-		p.sub.kill()
 		return fmt.Errorf("%w: %s died while it loaded %s (%s)%s", ErrUnavailable, p.sub.path, model, p.state(), p.said())
 	}
 	return err
 }
 
-// state is "exit status 2", "signal: killed"; for a process that has ended or is about to.
+// state is "exit status 2" or "signal: killed"; for a process that has been stopped.
 func (p *process) state() string {
-	select {
-	case <-p.sub.exited:
-		return p.sub.cmd.ProcessState.String()
-	case <-time.After(time.Second):
-		return "still running"
-	}
+	<-p.sub.exited
+	return p.sub.cmd.ProcessState.String()
 }
 
 // said quotes the last lines of stderr.

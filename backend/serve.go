@@ -35,7 +35,7 @@ func Serve(load Loader) {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	slog.SetDefault(log)
 	crashed := make(chan struct{}, 1)
-	server := NewServer(load)
+	server := NewServer(direct(load, os.Stderr))
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -63,6 +63,15 @@ func Serve(load Loader) {
 	case <-crashed:
 		time.Sleep(100 * time.Millisecond) // lets the answer out
 		os.Exit(3)
+	}
+}
+
+// direct gives the engine the real standard error. go-plugin puts a pipe in its place whose content
+// travels over gRPC and is lost when the process dies: the last words are what matters.
+func direct(load Loader, stderr *os.File) Loader {
+	return func(ctx context.Context, model string, options map[string]string, progress func(float32)) (Model, error) {
+		os.Stderr = stderr
+		return load(ctx, model, options, progress)
 	}
 }
 
