@@ -177,12 +177,21 @@ func (l *loop) leave(s *session) {
 	l.disconnect(s)
 	s.over = true
 	switch {
-	case s.v.Finished() == speculative.NotFinished && status.Code(s.err) != codes.InvalidArgument:
+	case s.v.Finished() == speculative.NotFinished && !permanent(s.err):
 	case s.busy:
 		s.done = true // the end of the step drops it
 	default:
 		l.drop(s)
 	}
+}
+
+// permanent says that trying again would end in the same way.
+func permanent(err error) bool {
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.Internal, codes.ResourceExhausted:
+		return true
+	}
+	return false
 }
 
 // drain refuses new sessions; when end is set the present ones are told to go elsewhere.

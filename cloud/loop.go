@@ -79,7 +79,7 @@ func (l *loop) poke() {
 func (l *loop) run(ctx context.Context) {
 	defer l.releaseAll()
 	failures := 0
-	for ctx.Err() == nil {
+	for l.await(ctx) {
 		l.mu.Lock()
 		now := l.now()
 		l.checkGeneration()
@@ -151,21 +151,36 @@ func (l *loop) rest(ctx context.Context, wake speculative.Time) {
 	}
 }
 
-// recover waits until a model that failed as a whole is back.
+// await waits until the model is there. It is false once ctx is done.
+func (l *loop) await(ctx context.Context) bool {
+	r, ok := l.target.Model.(restarter)
+	for ok && ctx.Err() == nil {
+		err := r.Wait(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() == nil {
+			l.c.Logger.Error("the target does not come back", "target", l.target.Name, "error", err)
+			l.failAll(retryLater(codes.Unavailable, 10*time.Second, "the target model is gone: %s", err))
+			pause(ctx, time.Second)
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// recover takes note of a step that failed as a whole. A model that fails at once must not make
+// the loop spin.
 func (l *loop) recover(ctx context.Context, err error, failures int) {
 	if ctx.Err() != nil {
 		return
 	}
 	l.m.failures.Inc()
 	l.c.Logger.Warn("the target failed, its sessions will be run again", "target", l.target.Name, "error", err)
-	if r, ok := l.target.Model.(restarter); ok {
-		if err := r.Wait(ctx); err != nil && ctx.Err() == nil {
-			l.c.Logger.Error("the target does not come back", "target", l.target.Name, "error", err)
-			l.failAll(retryLater(codes.Unavailable, 10*time.Second, "the target model is gone: %s", err))
-		}
-	}
-	// A model that fails at once must not make this loop spin.
-	t := time.NewTimer(min(20*time.Millisecond<<min(failures-1, 6), time.Second))
+	pause(ctx, min(10*time.Millisecond<<min(failures-1, 6), time.Second))
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

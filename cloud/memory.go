@@ -27,6 +27,9 @@ func (l *loop) makeRoom(needy []share) {
 	}
 	for _, sh := range needy {
 		s, want, first := sh.s, len(sh.seg.Tokens), 0
+		if s.blocked {
+			continue // evicted for an older one
+		}
 		if !sh.seg.Prefill && want > 1 {
 			s.narrow = true // nobody is evicted for the sake of drafts
 			continue
@@ -41,10 +44,13 @@ func (l *loop) makeRoom(needy []share) {
 			}
 			l.m.evictions.Inc()
 			rows, sequences = rows+max(1, v.v.Held()), sequences+1
-			l.releaseRows(v)
+			if l.releaseRows(v); v.runnable() && v.parkedAt == 0 {
+				l.block(v) // else it would compete for the rows that it has just lost
+			}
 		}
 		if rows > 0 && sequences >= first {
 			rows, sequences = max(0, rows-want), sequences-first
+			s.probing = true // more may have been freed than it needs
 			continue
 		}
 		if len(l.holders) <= 1 && len(l.free) == 0 && !s.over {
@@ -118,7 +124,7 @@ func (l *loop) move(from, to *session) {
 
 // block makes a session wait for memory; what it held helps others.
 func (l *loop) block(s *session) {
-	s.blocked, s.probing = true, false
+	s.blocked, s.probing, s.narrow = true, false, false
 	l.releaseRows(s)
 	i, _ := slices.BinarySearchFunc(l.blocked, s.order, func(o *session, order uint64) int { return cmp.Compare(o.order, order) })
 	l.blocked = slices.Insert(l.blocked, i, s)

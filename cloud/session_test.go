@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func TestCoupledOutputIsTheTargets(t *testing.T) {
 	m := newToy()
 	m.step = 300 * time.Microsecond
 	r := start(t, m, Config{})
+	var accepted atomic.Int64
 	var wg sync.WaitGroup
 	for i := range uint64(40) {
 		wg.Go(func() {
@@ -39,12 +41,16 @@ func TestCoupledOutputIsTheTargets(t *testing.T) {
 				return
 			}
 			n.check()
-			if u := n.usage; u.GetAccepted() != uint64(n.fates[1]) || u.GetPasses() == 0 || (n.agree > 0.9 && !n.quiet && len(n.generated()) > 50 && n.fates[1] == 0) {
+			if u := n.usage; u.GetAccepted() != uint64(n.fates[1]) || u.GetPasses() == 0 {
 				t.Errorf("session %d: usage %v, fates %v", i, u, n.fates)
 			}
+			accepted.Add(int64(n.fates[1]))
 		})
 	}
 	wg.Wait()
+	if accepted.Load() == 0 {
+		t.Error("nothing was accepted")
+	}
 	r.empty()
 }
 

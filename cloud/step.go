@@ -1,8 +1,10 @@
 package cloud
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -35,6 +37,8 @@ func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Seg
 	cost := l.cost.cost()
 	limits := speculative.Limits{Positions: l.c.StepPositions, Sequences: l.c.StepSequences, Prefill: l.prefillRows(cost)}
 	grants := speculative.Plan(bids, limits, cost)
+	// The oldest first: models give out KV memory in the order of the batch.
+	slices.SortFunc(grants, func(a, b speculative.Grant) int { return cmp.Compare(who[a.Bid].order, who[b.Bid].order) })
 	shares, batch := make([]share, 0, len(grants)), make([]backend.Segment, 0, len(grants))
 	for _, g := range grants {
 		s := who[g.Bid]
