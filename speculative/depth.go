@@ -51,37 +51,42 @@ func (c *calibrator) observe(raw float32, hit, secondHit bool) {
 	}
 }
 
-// payoff decides whether drafting pays at all: the share of decided nodes that were accepted (late
-// and stale ones saved nothing). When it stays below payMin drafting stops (depth 0) and is
-// probed again later, at growing distances.
+// payoff decides whether drafting pays at all, by the share of sent nodes that agreed with the log
+// and of those that were accepted (late ones save nothing). When either is next to nothing drafting
+// stops (depth 0) and is probed again later, at growing distances. The bounds are low: an accepted
+// node saves a target step, a refused one costs a row of it, about a hundredth.
 type payoff struct {
-	accepted, decided float64
-	resumeAt          int // log length at which to draft again; 0: drafting
-	pause             int
+	agreed, accepted, decided float64
+	resumeAt                  int // log length at which to draft again; 0: drafting
+	pause                     int
 }
 
 const (
-	payMin      = 0.05
-	payTrials   = 24.0
-	payDecay    = 0.99
-	payPause    = 64
-	payPauseMax = 512
+	payAgreed         = 0.02 // less agreement than this is useless at any distance ...
+	payAgreedTrials   = 48.0
+	payAccepted       = 0.005 // ... and so is less acceptance, which takes longer to know
+	payAcceptedTrials = 256.0
+	payDecay          = 0.997
+	payPause          = 64
+	payPauseMax       = 512
 )
 
-func (p *payoff) observe(accepted, decided, length int) {
+func (p *payoff) observe(agreed, accepted, decided, length int) {
 	if decided == 0 {
 		return
 	}
 	d := math.Pow(payDecay, float64(decided))
+	p.agreed = p.agreed*d + float64(agreed)
 	p.accepted = p.accepted*d + float64(accepted)
 	p.decided = p.decided*d + float64(decided)
 	switch {
-	case p.decided < payTrials:
-	case p.accepted < payMin*p.decided:
+	case p.decided < payAgreedTrials:
+	case p.agreed < payAgreed*p.decided,
+		p.decided >= payAcceptedTrials && p.accepted < payAccepted*p.decided:
 		p.pause = min(max(payPause, 2*p.pause), payPauseMax)
 		p.resumeAt = length + p.pause
-		p.accepted, p.decided = 0, payTrials/2 // a probe needs half the trials
-	default:
+		p.agreed, p.accepted, p.decided = 0, 0, payAgreedTrials/2 // a probe needs half the trials
+	case p.agreed >= 2*payAgreed*p.decided:
 		p.pause = 0
 	}
 }

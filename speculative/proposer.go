@@ -231,16 +231,19 @@ func (p *Proposer) Commit(c Commit) error {
 	if len(tokens) == 0 {
 		return nil
 	}
-	accepted := 0
+	accepted, agreed := 0, 0
 	for i, t := range tokens {
 		next := p.advance(t)
+		if next.number >= 0 {
+			agreed++
+		}
 		late := fates[i] == RunAhead && next.everSent
 		p.fates = append(p.fates, TokenFate{fates[i], late})
 		if fates[i] == Accepted {
 			accepted++
 		}
 	}
-	p.prune(accepted)
+	p.prune(agreed, accepted)
 	return nil
 }
 

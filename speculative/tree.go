@@ -85,7 +85,7 @@ func (p *Proposer) advance(t Token) *node {
 
 // prune drops what is off the committed path. The epoch goes on if the walk ended on a sent node;
 // otherwise a new one begins, and then all that survives is unsent.
-func (p *Proposer) prune(accepted int) {
+func (p *Proposer) prune(agreed, accepted int) {
 	decided := 0
 	keep := p.live[:0]
 	for _, n := range p.live {
@@ -112,7 +112,7 @@ func (p *Proposer) prune(accepted int) {
 	if p.root.unpromised && len(p.root.kids) == 0 {
 		p.root.expanded, p.root.unpromised = false, false // withheld as improbable, wanted now
 	}
-	p.pay.observe(min(accepted, decided), decided, len(p.log))
+	p.pay.observe(agreed, min(accepted, agreed), decided, len(p.log))
 	if p.root.number < 0 {
 		p.newEpoch()
 	}
