@@ -93,7 +93,7 @@ func (e *Engine) rollBack(s *sequence, seg *backend.Segment) error {
 			break
 		}
 		if s.parentOf(i) != parent {
-			e.cut(s, s.base)
+			e.cut(s, kept)
 			return fmt.Errorf("%w: the rows to keep are not one path of the last segment", backend.ErrInvalid)
 		}
 		// A path ascends, so this never overwrites a row that is still to be read.
@@ -101,7 +101,7 @@ func (e *Engine) rollBack(s *sequence, seg *backend.Segment) error {
 		parent = i
 	}
 	if kept < seg.Start {
-		e.cut(s, s.base)
+		e.cut(s, kept)
 		return fmt.Errorf("%w: %d rows are held, the segment starts at %d", backend.ErrSequenceLost, kept, seg.Start)
 	}
 	e.cut(s, kept)
