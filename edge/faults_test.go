@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -33,11 +34,14 @@ func TestCutsChangeNothing(t *testing.T) {
 		}
 	})
 	var mu sync.Mutex
-	resumes, exact := 0, true
+	resumes, exact, each := 0, true, 8
+	if os.Getenv("OUTRIDER_VERIFY") == "1" {
+		each = 250
+	}
 	for worker := range 4 {
 		sessions.Go(func() {
-			for i := range 8 {
-				req := request(100*worker+i, 80)
+			for i := range each {
+				req := request(1000*worker+i, 80)
 				c, s := r.generate(req, nil)
 				r.identical(req, c)
 				mu.Lock()

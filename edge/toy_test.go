@@ -199,10 +199,8 @@ func (m *toy) Draft(ctx context.Context, r backend.DraftRequest, emit func(specu
 	seg := r.Segment
 	for n := 0; n < r.MaxTokens && ctx.Err() == nil; n++ {
 		seg.From = len(seg.Tokens) - 1
-		out, err := m.Forward(ctx, []backend.Segment{seg})
+		out, err := m.Forward(context.WithoutCancel(ctx), []backend.Segment{seg})
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case err != nil:
 			return err
 		case errors.Is(out[0].Err, backend.ErrContextFull) && n > 0:

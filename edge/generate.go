@@ -1,0 +1,109 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"time"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// Generate runs one generation and hands out events until it ends. emit is called from this
+// goroutine; a slow emit slows this generation only. When emit fails the generation is cancelled and
+// its error returned. An error comes with a summary of what was given out before.
+func (e *Edge) Generate(ctx context.Context, r Request, emit func(Event) error) (Summary, error) {
+	began := time.Now()
+	if err := r.validate(); err != nil {
+		return Summary{}, err
+	}
+	prompt, err := r.prompt(e.c.Tokenizer)
+	if err != nil {
+		return Summary{}, err
+	}
+	s, err := e.newSession(r, prompt, began)
+	if err != nil {
+		return Summary{}, err
+	}
+	if err := e.begin(); err != nil {
+		return Summary{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.ctx, func() { cancel(context.Cause(e.ctx)) })()
+	e.c.Metrics.active.Inc()
+	defer e.c.Metrics.active.Dec()
+	go func() {
+		defer e.wg.Done()
+		s.run(ctx)
+	}()
+	for ev := range s.events {
+		if ctx.Err() != nil {
+			continue
+		}
+		if err := emit(ev); err != nil {
+			cancel(err)
+			s.emitErr = err
+		}
+	}
+	if s.emitErr != nil {
+		s.sum.Finish, s.err = speculative.FinishCancelled, s.emitErr
+	}
+	e.c.Metrics.finished(s.sum)
+	return s.sum, s.err
+}
+
+func (e *Edge) newSession(r Request, prompt []Token, began time.Time) (*session, error) {
+	s := &session{e: e, r: r, prompt: prompt, began: began, events: make(chan Event), fallback: r.Fallback}
+	if s.fallback == FallbackDefault {
+		s.fallback = e.c.Fallback
+	}
+	if s.fallback == FallbackDraft && e.c.Draft == nil {
+		return nil, requestError("fallback draft is asked for, but this edge has no draft model: use fail or wait")
+	}
+	if r.Model == "" {
+		s.r.Model = e.c.Model
+	}
+	s.r.Stop = slices.Clone(r.Stop)
+	s.out = newOutput(e.c.Tokenizer, s.r.Stop, len(r.Messages) > 0)
+	s.sum = Summary{PromptTokens: len(prompt), Exact: true}
+	_, _ = rand.Read(s.id[:]) // never fails
+	c := speculative.ProposerConfig{Depth: e.c.Depth, MinPath: e.c.MinPath, Gap: e.c.Gap, Branches: e.c.Branches,
+		MaxLength: s.maxLength()}
+	vocabulary := 0
+	if t := e.c.Tokenizer; t != nil {
+		vocabulary, s.ends = t.Size(), t.EndTokens()
+	}
+	if e.c.Draft != nil {
+		i := e.c.Draft.Info()
+		vocabulary = max(vocabulary, i.VocabularySize)
+		s.ends = append(s.ends, i.EndTokens...)
+		c.DraftContext = i.ContextLength
+		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt)}
+		s.d = newDrafter(e.hard, e.c.Draft, backend.Sequence(e.seq.Add(1)), setup, &e.c)
+	}
+	if r.IgnoreEnd {
+		s.ends = nil
+	}
+	c.EndTokens = s.ends
+	if s.d == nil || r.NoDraft {
+		c.Depth = -1
+	}
+	for i, t := range prompt {
+		if t < 0 || (vocabulary > 0 && int(t) >= vocabulary) {
+			return nil, requestError("token %d of the prompt is %d, the vocabulary has %d", i, t, vocabulary)
+		}
+	}
+	s.p = speculative.NewProposer(c, prompt)
+	return s, nil
+}
+
+// maxLength is where the log ends as far as is known, 0: not known.
+func (s *session) maxLength() int {
+	n := s.e.link.contextOf(s.r.Model)
+	if m := s.r.MaxTokens; m > 0 && (n == 0 || len(s.prompt)+m < n) {
+		n = len(s.prompt) + m
+	}
+	return n
+}
