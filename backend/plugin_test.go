@@ -22,8 +22,8 @@ func inProcess(t testing.TB, load backend.Loader) (*backend.Client, outriderv1.B
 	t.Helper()
 	c, s := plugin.TestPluginGRPCConn(t, false, plugin.PluginSet{backend.PluginName: &backend.Plugin{Backend: backend.NewServer(load)}})
 	t.Cleanup(func() {
-		_ = c.Close()
-		s.Stop()
+		_ = c.Close() // shuts the server down, too
+		<-s.DoneCh
 	})
 	m, err := c.Dispense(backend.PluginName)
 	if err != nil {
