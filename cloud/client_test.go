@@ -130,6 +130,7 @@ type naive struct {
 	rng     *rand.Rand
 	agree   float64 // how often a proposed token is right
 	quiet   bool    // proposes nothing
+	eager   bool    // proposes at each turn
 	deaf    bool    // acknowledges nothing
 	acked   int
 	epoch   int
@@ -225,7 +226,7 @@ func (n *naive) speak(s grpc.BidiStreamingClient[outriderv1.DecodeRequest, outri
 			return err
 		}
 	}
-	if n.quiet || n.epoch == len(n.log) || n.rng.IntN(4) == 0 {
+	if n.quiet || n.epoch == len(n.log) || (!n.eager && n.rng.IntN(4) == 0) {
 		return nil
 	}
 	n.epoch = len(n.log)
