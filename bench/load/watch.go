@@ -1,0 +1,144 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// sample is what the cloud says of itself.
+type sample struct{ cpu, rss, heap, goroutines float64 }
+
+// watcher reads the cloud's metrics before, during and after a run. With no admin address it does
+// nothing.
+type watcher struct {
+	url    string
+	client *http.Client
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	base, start sample
+	mu          sync.Mutex
+	peak        sample
+}
+
+const (
+	watchEvery = 250 * time.Millisecond
+	settleTime = 10 * time.Second
+)
+
+func watch(ctx context.Context, admin string) (*watcher, error) {
+	w := &watcher{client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
+	if admin == "" {
+		return w, nil
+	}
+	w.url = strings.TrimSuffix(admin, "/") + "/metrics"
+	var err error
+	w.base, err = w.read(ctx)
+	return w, err
+}
+
+func (w *watcher) read(ctx context.Context) (s sample, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
+	if err != nil {
+		return s, fmt.Errorf("load: %q is no admin address: %w", w.url, err)
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return s, fmt.Errorf("load: cannot read the cloud's metrics: %w", err)
+	}
+	defer resp.Body.Close()
+	p := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := p.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return s, fmt.Errorf("load: cannot read the cloud's metrics at %s: %w", w.url, err)
+	}
+	for name, v := range map[string]*float64{"process_cpu_seconds_total": &s.cpu, "process_resident_memory_bytes": &s.rss,
+		"go_memstats_heap_inuse_bytes": &s.heap, "go_goroutines": &s.goroutines} {
+		for _, m := range families[name].GetMetric() {
+			*v = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return s, nil
+}
+
+// begin starts watching.
+func (w *watcher) begin(ctx context.Context) (err error) {
+	if w.url == "" {
+		return nil
+	}
+	if w.start, err = w.read(ctx); err != nil {
+		return err
+	}
+	ctx, w.cancel = context.WithCancel(ctx)
+	w.done = make(chan struct{})
+	go func() {
+		defer close(w.done)
+		for sleep(ctx, watchEvery) == nil {
+			if s, err := w.read(ctx); err == nil {
+				w.raise(s)
+			}
+		}
+	}()
+	return nil
+}
+
+func (w *watcher) raise(s sample) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.peak.rss, w.peak.heap = max(w.peak.rss, s.rss), max(w.peak.heap, s.heap)
+	w.peak.goroutines = max(w.peak.goroutines, s.goroutines)
+}
+
+func (w *watcher) stop() {
+	if w.cancel != nil {
+		w.cancel()
+		<-w.done
+	}
+}
+
+// end reads what the run has used.
+func (w *watcher) end(ctx context.Context, r *Report) error {
+	if w.url == "" {
+		return nil
+	}
+	w.stop()
+	s, err := w.read(ctx)
+	if err != nil {
+		return err
+	}
+	w.raise(s)
+	if r.Tokens > 0 {
+		r.CPUMicrosPerToken = (s.cpu - w.start.cpu) * 1e6 / float64(r.Tokens)
+	}
+	r.Memory = Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6}
+	r.Heap = Span{Before: w.base.heap / 1e6, Peak: w.peak.heap / 1e6}
+	r.Goroutines = Span{Before: w.base.goroutines, Peak: w.peak.goroutines}
+	return nil
+}
+
+// settle waits, for a while, until the cloud is as it was, and notes how it is then.
+func (w *watcher) settle(ctx context.Context, r *Report) error {
+	if w.url == "" {
+		return nil
+	}
+	for end := time.Now().Add(settleTime); ; {
+		s, err := w.read(ctx)
+		if err != nil {
+			return err
+		}
+		r.Memory.After, r.Heap.After, r.Goroutines.After = s.rss/1e6, s.heap/1e6, s.goroutines
+		if s.goroutines <= w.base.goroutines || time.Now().After(end) {
+			return nil
+		}
+		if err := sleep(ctx, watchEvery/2); err != nil {
+			return err
+		}
+	}
+}
