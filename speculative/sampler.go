@@ -271,7 +271,7 @@ func topP(c []candidate, p float64) []candidate {
 		total += math.Exp(x.l - top)
 	}
 	sum, done := 0.0, 0
-	for n := 64; done < len(c); n *= 4 {
+	for n := 256; done < len(c); n *= 16 {
 		end := min(done+n, len(c))
 		topK(c[done:], end-done)
 		slices.SortFunc(c[done:end], byLogit)
