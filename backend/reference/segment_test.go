@@ -179,8 +179,8 @@ func TestDraftLetsOthersIn(t *testing.T) {
 	n := 0
 	err := e.Draft(t.Context(), backend.DraftRequest{Segment: seg, MaxTokens: 9}, func(speculative.Choice) bool {
 		forward(t, e, backend.Segment{Sequence: 2, Tokens: toks(2045, 7), Setup: greedy})
-		if n++; n == 4 {
-			forward(t, e, seg)
+		if n++; n == 4 { // other tokens, as many as the draft has run
+			forward(t, e, backend.Segment{Sequence: 1, Tokens: toks(2045, 7, 8, 9), Setup: greedy})
 		}
 		return true
 	})
@@ -212,6 +212,60 @@ func TestCancelledForwardKeepsTheRowsBefore(t *testing.T) {
 	}
 	if _, err := e.Forward(ctx, nil); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
+	}
+}
+
+// expiring is a context that ends when it has been asked a number of times.
+type expiring struct {
+	context.Context
+	left int
+}
+
+func (c *expiring) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestForwardAsksBetweenLayersWhetherToGoOn(t *testing.T) {
+	e := engine(t, newSynth(1).file(t))
+	prompt := backend.Segment{Sequence: 1, Tokens: toks(1, 2, 3), From: 3, Setup: greedy}
+	for left := range 1 + e.c.layers { // once before the lock
+		_, err := e.Forward(&expiring{t.Context(), left}, []backend.Segment{prompt})
+		if !errors.Is(err, context.Canceled) || len(e.sequences) != 0 {
+			t.Fatalf("after %d questions: %v, %d sequences", left, err, len(e.sequences))
+		}
+	}
+	if _, err := e.Forward(&expiring{t.Context(), 100}, []backend.Segment{prompt}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTreeIsForgottenByTheNextSegment(t *testing.T) {
+	start := backend.Segment{Sequence: 1, Tokens: toks(1, 2), Setup: greedy}
+	tree := backend.Segment{Sequence: 1, Start: 2, Tokens: toks(3, 4, 5), Parents: []int32{-1, 0, 1}}
+	for _, tc := range []struct {
+		name string
+		next backend.Segment // after the tree
+		held int             // rows then
+	}{
+		{"a new log", start, 2},
+		{"rollback into the log", backend.Segment{Sequence: 1, Start: 1, Tokens: toks(6)}, 2},
+		{"nothing kept", backend.Segment{Sequence: 1, Start: 2, Tokens: toks(6), Keep: []int32{}}, 3},
+		{"first rows kept by default", backend.Segment{Sequence: 1, Start: 4, Tokens: toks(6)}, 5},
+	} {
+		e := engine(t, newSynth(1).file(t))
+		forward(t, e, start)
+		forward(t, e, tree)
+		forward(t, e, tc.next)
+		audit(t, e)
+		r, err := e.Forward(t.Context(), []backend.Segment{{Sequence: 1, Start: tc.held + 1, Tokens: toks(7)}})
+		if err != nil || !errors.Is(r[0].Err, backend.ErrSequenceLost) {
+			t.Errorf("%s: more than %d rows are held: %v, %v", tc.name, tc.held, err, r[0].Err)
+		}
+		forward(t, e, backend.Segment{Sequence: 1, Start: tc.held, Tokens: toks(7)})
+		audit(t, e)
 	}
 }
 
