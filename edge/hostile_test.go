@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,8 +13,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/tokenizer"
 )
 
 // script is a cloud that says what it is told to.
@@ -59,6 +63,11 @@ func last(m *outriderv1.DecodeResponse, f outriderv1.Finish) *outriderv1.DecodeR
 
 func scripted(t *testing.T, say func(n int, o *outriderv1.Open) ([]*outriderv1.DecodeResponse, error)) *Edge {
 	t.Helper()
+	return scriptedWith(t, Config{Vocabulary: "toy", Draft: newToy(20), FallbackAfter: 300 * time.Millisecond}, say)
+}
+
+func scriptedWith(t *testing.T, c Config, say func(n int, o *outriderv1.Open) ([]*outriderv1.DecodeResponse, error)) *Edge {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +77,8 @@ func scripted(t *testing.T, say func(n int, o *outriderv1.Open) ([]*outriderv1.D
 	done := make(chan struct{})
 	go func() { defer close(done); _ = gs.Serve(l) }()
 	t.Cleanup(func() { gs.Stop(); <-done })
-	e, err := New(Config{Cloud: l.Addr().String(), Vocabulary: "toy", Draft: newToy(20), FallbackAfter: 300 * time.Millisecond})
+	c.Cloud = l.Addr().String()
+	e, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,5 +154,48 @@ func TestPermanentStatus(t *testing.T) {
 		if !errors.Is(err, is) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", code, err)
 		}
+	}
+}
+
+// A cloud that opens sessions and drops them, over and over, counts as out of reach in the end.
+func TestCloudWithoutProgress(t *testing.T) {
+	t.Parallel()
+	c := Config{Vocabulary: "toy", FallbackAfter: 2500 * time.Millisecond}
+	e := scriptedWith(t, c, func(int, *outriderv1.Open) ([]*outriderv1.DecodeResponse, error) {
+		return []*outriderv1.DecodeResponse{openedMessage()}, nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	_, err := e.Generate(ctx, request(1, 20), (&collect{}).emit)
+	wantError(t, err, ErrNoCloud)
+}
+
+// A stop string may begin in what the target said and end in what the draft says alone.
+func TestStopAcrossTheFallback(t *testing.T) {
+	tok := demoTokenizer(t)
+	draft := newToy(0)
+	draft.info.VocabularySize, draft.info.Vocabulary, draft.info.EndTokens = tok.Size(), tok.Fingerprint(), tok.EndTokens()
+	input, verified := prompt(1, 10), tok.Encode("abc", tokenizer.Options{})
+	req := Request{Tokens: input, MaxTokens: 30, Fallback: FallbackDraft}
+	next := ""
+	for ; next == "" || strings.Contains(next, "\ufffd"); req.Params.Seed++ {
+		p := req.Params
+		p.Seed++
+		next = tok.Decode([]Token{draft.next(backend.Setup{Params: p, PromptLength: 10}, slices.Concat(input, verified)).Token})
+	}
+	req.Stop = []string{"bc" + next}
+	e := scriptedWith(t, Config{Tokenizer: tok, Draft: draft, FallbackAfter: 50 * time.Millisecond},
+		func(n int, _ *outriderv1.Open) ([]*outriderv1.DecodeResponse, error) {
+			if n > 1 {
+				return nil, status.Error(codes.Unavailable, "gone")
+			}
+			o := openedMessage()
+			o.GetOpened().Target.Vocabulary = tok.Fingerprint()
+			return []*outriderv1.DecodeResponse{o, commitMessage(10, tokensToProto(verified)...)}, nil
+		})
+	c := &collect{}
+	s, err := e.Generate(t.Context(), req, c.emit)
+	if err != nil || c.text != "a" || s.Finish != speculative.FinishStop || s.Unverified != 1 || len(c.tokens) != len(verified)+1 {
+		t.Errorf("error %v, text %q with stop %q, %+v", err, c.text, req.Stop, s)
 	}
 }

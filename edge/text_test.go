@@ -130,6 +130,8 @@ func TestGenerateText(t *testing.T) {
 		whole, _ := cutAt(tok, want, nil)
 		if runes := []rune(whole); seed%3 > 0 && len(runes) > 30 {
 			req.Stop = []string{string(runes[20:23]), "not in the text"}
+		} else if len(runes) > 0 && !strings.HasSuffix(whole, "\ufffd") {
+			req.Stop = []string{string(runes[len(runes)-1:]) + "\x01"} // holds the end back until it is the end
 		}
 		answer, cut := cutAt(tok, want, req.Stop)
 		c, s := r.generate(req, nil)

@@ -168,7 +168,7 @@ func (m *toy) segment(seg backend.Segment) ([]speculative.Choice, error) {
 		return nil, backend.ErrContextFull
 	case s == nil && seg.Start > 0, s != nil && seg.Start > len(s.rows):
 		return nil, backend.ErrSequenceLost
-	case s == nil && len(m.seqs) >= m.info.Sequences:
+	case s == nil && len(m.seqs) >= m.info.Sequences, m.total(seg.Sequence)+seg.Start+len(seg.Tokens) > m.info.KVTokens:
 		return nil, backend.ErrNoMemory
 	}
 	if s == nil {
@@ -190,6 +190,17 @@ func (m *toy) segment(seg backend.Segment) ([]speculative.Choice, error) {
 		}
 	}
 	return out, nil
+}
+
+// total counts the rows of all sequences but one.
+func (m *toy) total(but backend.Sequence) int {
+	n := 0
+	for id, s := range m.seqs {
+		if id != but {
+			n += len(s.rows)
+		}
+	}
+	return n
 }
 
 func (m *toy) Draft(ctx context.Context, r backend.DraftRequest, emit func(speculative.Choice) bool) error {
