@@ -8,7 +8,7 @@
 //
 // # Invariants
 //
-// Each is a named check of the simulation (sim_test.go).
+// Each is a named check of package simulation, which runs all this on a virtual clock.
 //
 //   - I1 coupled: the concatenated commits equal the target-only log, exactly, under any schedule of
 //     delays, cuts, resumes, duplicates, wrong and hostile proposals.

@@ -18,6 +18,7 @@ type Segment struct {
 
 // Begin takes n positions of the offer: prompt tokens, or nodes besides the root.
 func (v *Verifier) Begin(n int) Segment {
+	v.silent = v.silent || v.waiting && !v.answered
 	v.busy, v.waiting = true, false
 	keep := v.keep
 	v.keep = nil

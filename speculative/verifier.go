@@ -14,7 +14,8 @@ type VerifierConfig struct {
 	// since an edge need not acknowledge sooner.
 	Credit int
 	// MaxPassesPerToken bounds run-ahead: 1 or more never holds it back, less defers it until the
-	// bound is met again or Defer has passed without a live proposal. 0: 1.
+	// bound is met again or Defer has passed without a live proposal; then, until the next proposal,
+	// the edge is not waited for again. 0: 1.
 	MaxPassesPerToken float64
 	Defer             time.Duration // 0: DefaultDefer
 }
@@ -40,6 +41,7 @@ type Verifier struct {
 	busy      bool
 	waiting   bool // run-ahead is held back
 	wait      Time // since when
+	silent    bool // no proposal came while it was, nor since: not waited for again
 	earned    float64
 	tokens    int     // committed by this verifier
 	passes    int     // made by this verifier
@@ -168,6 +170,7 @@ func (v *Verifier) Propose(now Time, m *Propose) error {
 	if m.Epoch > v.nodes.epoch {
 		v.usage.Stale += v.nodes.begin(m.Epoch)
 	}
+	v.silent = false
 	if !v.answered && v.committed > 0 {
 		v.answered = true
 		v.gapMean += (now - v.committed - v.gapMean) / 4
@@ -220,7 +223,7 @@ func (v *Verifier) Offer(now Time, ratio float64) Offer {
 		return Offer{Ready: at <= now, Wake: at}
 	}
 	o := Offer{Ready: true, Values: make([]float64, len(nodes))}
-	trust := min(1, v.hits/v.promised) // an edge that boasts is believed less
+	trust := min(1, v.hits/max(v.promised, 1e-9)) // an edge that boasts is believed less
 	for i, n := range nodes {
 		o.Values[i] = trust * n.value
 	}
@@ -229,7 +232,7 @@ func (v *Verifier) Offer(now Time, ratio float64) Offer {
 
 // runAheadAt says when the session may run ahead.
 func (v *Verifier) runAheadAt(now Time) Time {
-	if v.c.MaxPassesPerToken >= 1 || v.tokens == 0 ||
+	if v.c.MaxPassesPerToken >= 1 || v.tokens == 0 || v.silent ||
 		float64(v.passes+1) <= v.c.MaxPassesPerToken*float64(v.tokens+1) {
 		return now
 	}

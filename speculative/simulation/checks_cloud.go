@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -81,6 +82,26 @@ func (s *Sim) i5Progress() {
 	for _, x := range s.sessions {
 		if !x.edge.over {
 			s.violate("I5", x, "not finished: %d of %d tokens after %d events", len(x.edge.p.Log()), len(x.want), s.result.Events)
+		}
+	}
+}
+
+// i5Fair: once a session is behind its pace, only others that are behind as well go before it.
+func (s *Sim) i5Fair(bids []speculative.Bid, who []*session, grants []speculative.Grant) {
+	l := s.c.Limits
+	places := max(1, l.Positions/2)
+	if l.Sequences > 0 {
+		places = min(places, max(1, l.Sequences-1))
+	}
+	step := s.c.Cost.Step + time.Duration(l.Positions)*s.c.Cost.Position + time.Duration(len(s.sessions))*s.c.Cost.Sequence
+	longest := s.c.FairWait + time.Duration(3+2*len(s.sessions)/places)*step
+	granted := map[int]bool{}
+	for _, g := range grants {
+		granted[g.Bid] = true
+	}
+	for i, b := range bids {
+		if waited := s.now - max(who[i].cloud.ready, who[i].cloud.served); !granted[i] && b.Prefill == 0 && waited > longest {
+			s.violate("I5", who[i], "has waited %v for a step, %v at most", waited, longest)
 		}
 	}
 }

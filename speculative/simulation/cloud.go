@@ -20,6 +20,8 @@ type cloud struct {
 	evicted   bool // during a step
 	cancelled bool
 	served    speculative.Time
+	ready     speculative.Time // since when it has waited for a step
+	waits     bool
 	known     *naive
 	acked     int
 	earned    float64
@@ -162,6 +164,7 @@ func (s *Sim) step() {
 	grants := speculative.Plan(bids, s.c.Limits, s.c.Cost)
 	s.i4Step(bids, grants)
 	s.i9Plan(bids, grants)
+	s.i5Fair(bids, who, grants)
 	if len(grants) == 0 {
 		s.violate("I5", nil, "%d sessions are ready and none is served", len(bids))
 		return
@@ -199,14 +202,19 @@ func (s *Sim) bids() (bids []speculative.Bid, who []*session) {
 	for _, x := range s.sessions {
 		c := &x.cloud
 		if c.v == nil || !c.open || c.busy {
+			c.waits = false
 			continue
 		}
 		o := c.v.Offer(s.now, s.c.Cost.Ratio())
 		switch {
 		case o.Ready:
-			bids = append(bids, speculative.Bid{Offer: o, Since: c.served, Behind: s.now-c.served > s.c.FairWait})
+			if !c.waits {
+				c.waits, c.ready = true, s.now
+			}
+			bids = append(bids, speculative.Bid{Offer: o, Since: c.served, Behind: s.now-max(c.ready, c.served) > s.c.FairWait})
 			who = append(who, x)
 		case o.Wake > s.now:
+			c.waits = false
 			s.result.Seen.Held++
 			if wake == 0 || o.Wake < wake {
 				wake = o.Wake

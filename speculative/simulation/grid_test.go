@@ -81,3 +81,50 @@ func TestUselessDraft(t *testing.T) {
 		}
 	}
 }
+
+// TestPasses: what the demo promises at an agreement of 0.75 and 40 ms of round trip, and how much
+// less work the target has with run-ahead held back.
+func TestPasses(t *testing.T) {
+	for _, x := range []struct {
+		passes              float64 // max_passes_per_token
+		slowest, mostPasses float64
+	}{{1, 0.7, 0.7}, {0.5, 0.9, 0.55}, {0.01, 1, 0.45}} {
+		c := bench(0.75, 40*time.Millisecond)
+		c.Cloud.MaxPassesPerToken = x.passes
+		r := Run(c, false)
+		if r.Violation != nil {
+			t.Fatal(r.Violation)
+		}
+		alone := Run(bench(0.75, 40*time.Millisecond).CloudOnly(), false)
+		s := r.Sessions[0]
+		slower, passes := float64(s.Done)/float64(alone.Sessions[0].Done), float64(s.Usage.Passes)/float64(s.Tokens)
+		t.Logf("at most %.2f passes a token: time x %.3f, %.3f passes a token, %.1f nodes sent a token",
+			x.passes, slower, passes, float64(s.Edge.Sent)/float64(s.Tokens))
+		if slower > x.slowest || passes > x.mostPasses {
+			t.Errorf("at most %.2f passes a token: time x %.3f, %.3f passes a token", x.passes, slower, passes)
+		}
+	}
+}
+
+// TestManySessions saturates a target whose sequences cost more than its rows: nobody starves, and
+// drafts do not cost throughput.
+func TestManySessions(t *testing.T) {
+	c := bench(0.8, 40*time.Millisecond)
+	c.Sessions, c.Length, c.Spread, c.FairWait = 60, 60, 500*time.Millisecond, 300*time.Millisecond
+	c.Limits = speculative.Limits{Positions: 64, Sequences: 24, Prefill: 16}
+	c.Cost = speculative.Cost{Step: 10 * time.Millisecond, Sequence: time.Millisecond, Position: 100 * time.Microsecond}
+	last := func(r Result) (d speculative.Time) {
+		if r.Violation != nil {
+			t.Fatal(r.Violation.String())
+		}
+		for _, s := range r.Sessions {
+			d = max(d, s.Done)
+		}
+		return d
+	}
+	drafted, alone := last(Run(c, false)), last(Run(c.CloudOnly(), false))
+	t.Logf("60 sessions of 60 tokens: %v with drafts, %v without", drafted, alone)
+	if drafted > alone*7/10 {
+		t.Errorf("60 sessions take %v with drafts, %v without", drafted, alone)
+	}
+}

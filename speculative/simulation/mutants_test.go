@@ -79,6 +79,7 @@ var mutants = []mutant{
 	{"the step's sequences are not bounded", "schedule.go", "roots[:min(len(roots), l.Sequences)]", "roots"},
 	{"prompt chunks take what they like", "schedule.go", "left = min(left, l.Prefill)", ""},
 	{"drafts are scored only when certain", "schedule.go", "if n.value*cost < tokens*float64(c.Position) {", "if n.value < 1 {"},
+	{"sessions behind their pace wait like others", "schedule.go", "x, y := &bids[a.bid], &bids[b.bid]", "x, y := Bid{Since: bids[a.bid].Since}, Bid{Since: bids[b.bid].Since}"},
 	{"prompts wait for all the rest", "schedule.go", "Sequences: max(1, l.Sequences-min(len(prompts), max(1, l.Sequences/8))),", "Sequences: l.Sequences,"},
 
 	// The edge.
@@ -145,9 +146,9 @@ func TestMutants(t *testing.T) {
 	t.Logf("%d mutants in all", len(mutants))
 }
 
-var violationLine = regexp.MustCompile(`seed (\d+): (\S+) at`)
+var violationLine = regexp.MustCompile(`(seed \d+: )?(I\d+|counts|panic) at \S+ in`)
 
-// run builds the seeds test around the changed source and returns which check caught it.
+// run builds the simulation around the changed source and returns which check caught it.
 func (m mutant) run(dir, source string) (caught string, err error) {
 	original, err := filepath.Abs(filepath.Join("..", m.file))
 	if err != nil {
@@ -167,12 +168,12 @@ func (m mutant) run(dir, source string) (caught string, err error) {
 	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", program, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not build: %w\n%s", err, out)
 	}
-	out, err := exec.Command(program, "-test.run", "^TestSeeds$", "-sim.seeds", "900", "-test.timeout", "60s").CombinedOutput()
+	out, err := exec.Command(program, "-test.run", "^(TestSeeds|TestManySessions)$", "-sim.seeds", "900", "-test.timeout", "60s").CombinedOutput()
 	if err == nil {
 		return "", nil
 	}
 	if hit := violationLine.FindStringSubmatch(string(out)); hit != nil {
-		return fmt.Sprintf("%s (seed %s)", hit[2], hit[1]), nil
+		return fmt.Sprintf("%-6s %s", hit[2], strings.TrimSuffix(hit[1], ": ")), nil
 	}
 	return "", fmt.Errorf("fails without a named check:\n%.2000s", out)
 }
