@@ -31,6 +31,7 @@ func TestSegmentErrorsLeaveOthersAndTheirOwnSequenceAlone(t *testing.T) {
 		{"keep beyond the tree", backend.Segment{Sequence: 2, Start: 3, Tokens: toks(1), Keep: []int32{0, 3}}, backend.ErrInvalid},
 		{"keep negative", backend.Segment{Sequence: 2, Start: 3, Tokens: toks(1), Keep: []int32{-1}}, backend.ErrInvalid},
 		{"keep no path", backend.Segment{Sequence: 2, Start: 4, Tokens: toks(1), Keep: []int32{0, 2}}, backend.ErrInvalid},
+		{"keep siblings", backend.Segment{Sequence: 2, Start: 4, Tokens: toks(1), Keep: []int32{0, 1}}, backend.ErrInvalid},
 		{"start negative", backend.Segment{Sequence: 1, Start: -1, Tokens: toks(1), Setup: greedy}, backend.ErrInvalid},
 		{"start huge", backend.Segment{Sequence: 1, Start: math.MaxInt, Tokens: toks(1)}, backend.ErrContextFull},
 		{"no tokens", backend.Segment{Sequence: 1, Start: 4}, backend.ErrInvalid},
