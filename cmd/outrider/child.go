@@ -57,7 +57,7 @@ func startServer(ctx context.Context, dir, name string, env []string, args ...st
 	}
 	file := filepath.Join(dir, fmt.Sprintf("%s-%d.addr", name, time.Now().UnixNano()))
 	args = append([]string{name, "--address-file", file, "--exit-with-stdin"}, args...)
-	s := &server{cmd: exec.Command(self, args...), done: make(chan struct{}), log: &tail{}}
+	s := &server{cmd: exec.CommandContext(context.WithoutCancel(ctx), self, args...), done: make(chan struct{}), log: &tail{}}
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stderr = s.log
 	detach(s.cmd)
@@ -93,13 +93,8 @@ func startServer(ctx context.Context, dir, name string, env []string, args ...st
 // addr is the gRPC address.
 func (s *server) addr() string { return s.addrs[0] }
 
-// admin is the HTTP address.
-func (s *server) admin() string {
-	if len(s.addrs) < 2 {
-		return ""
-	}
-	return s.addrs[1]
-}
+// admin is the HTTP address of metrics and health.
+func (s *server) admin() string { return s.addrs[1] }
 
 // stop closes the child's standard input and waits, at last with force.
 func (s *server) stop() {

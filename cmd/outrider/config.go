@@ -162,7 +162,7 @@ func unmarshal(k *koanf.Koanf) (*Config, error) {
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(",")),
 	}})
 	if err != nil {
-		return nil, usagef("configuration: %s", strings.ReplaceAll(err.Error(), "decoding failed due to the following error(s):", ""))
+		return nil, usagef("configuration: %s", strings.TrimSpace(strings.ReplaceAll(err.Error(), "decoding failed due to the following error(s):", "")))
 	}
 	return c, nil
 }

@@ -1,9 +1,85 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
 	"github.com/spf13/cobra"
+
+	"github.com/outrider-llm/outrider/bench/load"
 )
 
 func newLoad() *cobra.Command {
-	return &cobra.Command{Use: "load", Short: "x", Hidden: true}
+	var c load.Config
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "load",
+		Short: "Many scripted sessions at once against one cloud",
+		Long: `Run many scripted sessions at once against one cloud and report tokens per second, ms/token, and of
+the cloud process (through its admin address) CPU time per committed token, memory and goroutines
+before, at most and after. Every session's tokens are compared with the target's.
+
+Without --cloud a cloud process with a mock target is started for the run.`,
+		Example: `  outrider bench load --sessions 2000
+  outrider bench load --cloud gpu1:7600 --admin http://gpu1:7601 --sessions 200 --agreement 0.8`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.Cloud == "" {
+				stop, err := startMockCloud(cmd, &c)
+				if err != nil {
+					return err
+				}
+				defer stop()
+			}
+			r, err := load.Run(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(cmd.OutOrStdout(), r)
+			if asJSON {
+				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(r); err != nil {
+					return err
+				}
+			}
+			if r.Failed > 0 || r.Mismatched > 0 {
+				return fmt.Errorf("%d sessions failed (%s), %d differ from the target", r.Failed, r.FirstError, r.Mismatched)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Cloud, "cloud", "", "address of a running cloud; default: one with a mock target is started")
+	f.StringVar(&c.Admin, "admin", "", "URL of that cloud's admin address; without it its process is not measured")
+	f.StringVar(&c.Model, "model", "", "target's name; default: the cloud's first")
+	f.IntVar(&c.Sessions, "sessions", 100, "sessions at once")
+	f.IntVar(&c.Connections, "connections", 0, "connections that they share; 0: one per 500 sessions")
+	f.IntVar(&c.Tokens, "max-tokens", 64, "tokens per session")
+	f.IntVar(&c.Prompt, "prompt", 32, "tokens of each prompt")
+	f.Float64Var(&c.Agreement, "agreement", 0.8, "how often a proposed token is the target's; negative: nothing is proposed")
+	f.IntVar(&c.Depth, "depth", 8, "tokens proposed beyond the committed ones")
+	f.DurationVar(&c.Ramp, "ramp", time.Second, "the sessions start within this time")
+	f.BoolVar(&asJSON, "json", false, "print the report as JSON on the last line")
+	return cmd
+}
+
+// startMockCloud starts a cloud process with a mock target that is large enough for the run.
+func startMockCloud(cmd *cobra.Command, c *load.Config) (stop func(), err error) {
+	dir, err := os.MkdirTemp("", "outrider-")
+	if err != nil {
+		return nil, err
+	}
+	s, err := startServer(cmd.Context(), dir, "cloud", nil, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
+		"--option", "step=20ms", "--option", "position=10us", "--option", fmt.Sprintf("sequences=%d", 2*c.Sessions),
+		"--option", fmt.Sprintf("kv_tokens=%d", 2*c.Sessions*(c.Prompt+c.Tokens+16)), "--max-sessions", fmt.Sprint(c.Sessions+1), "--log-level", "warn")
+	if err != nil {
+		_ = os.RemoveAll(dir) // empty
+		return nil, err
+	}
+	c.Cloud, c.Admin = s.addr(), "http://"+s.admin()
+	return func() {
+		s.stop()
+		_ = os.RemoveAll(dir) // empty
+	}, nil
 }
