@@ -128,13 +128,14 @@ func (w *watcher) settle(ctx context.Context, r *Report) error {
 	if w.url == "" {
 		return nil
 	}
-	for end := time.Now().Add(settleTime); ; {
+	for begin := time.Now(); ; {
 		s, err := w.read(ctx)
 		if err != nil {
 			return err
 		}
 		r.Memory.After, r.Heap.After, r.Goroutines.After = s.rss/1e6, s.heap/1e6, s.goroutines
-		if s.goroutines <= w.base.goroutines || time.Now().After(end) {
+		calm := s.goroutines <= w.base.goroutines && time.Since(begin) > 2*time.Second
+		if calm || time.Since(begin) > settleTime {
 			return nil
 		}
 		if err := sleep(ctx, watchEvery/2); err != nil {
