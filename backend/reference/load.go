@@ -61,7 +61,7 @@ func load(ctx context.Context, model string, opts map[string]string, progress fu
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // it was only read
+	defer func() { _ = f.Close() }() // it was only read
 	e, err := build(ctx, f, o, progress)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", model, err)
