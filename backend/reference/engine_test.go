@@ -105,6 +105,9 @@ func TestStories260KIsReproduced(t *testing.T) {
 
 // Every model at hand loads, runs, and says the same when its weights stay packed.
 func TestAllModelsRun(t *testing.T) {
+	if raceDetector {
+		t.Skip("no concurrency in it")
+	}
 	data(t, "stories260K.gguf")
 	paths, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", "data", "models", "*.gguf"))
 	if err != nil {
@@ -129,6 +132,9 @@ func TestAllModelsRun(t *testing.T) {
 
 // The draft of the shipped pair must be worth asking.
 func TestPairAgrees(t *testing.T) {
+	if raceDetector {
+		t.Skip("no concurrency in it")
+	}
 	target, small, tok := engine(t, models.TargetName), engine(t, models.DraftName), tokens(t, models.TargetName)
 	if target.Info().Vocabulary != small.Info().Vocabulary {
 		t.Fatal("the pair has two vocabularies")

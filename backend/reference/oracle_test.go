@@ -109,6 +109,9 @@ func rotated(c *config, w *weights, x []float64, pos int) []float64 {
 }
 
 func TestLogitsAgreeWithNaiveForward(t *testing.T) {
+	if raceDetector {
+		t.Skip("no concurrency in it")
+	}
 	for _, tc := range []struct{ name, path, weights string }{
 		{"awkward sizes", newSynth(7).file(t), "f32"},
 		{"embedded draft", models.DraftName, "f32"},
