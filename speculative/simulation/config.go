@@ -119,8 +119,8 @@ func chaosFaults(r *rand.Rand, one func(int) bool, ms func(lo, hi float64) time.
 	if one(4) {
 		f.Evict = 1 + r.IntN(3)
 	}
-	if one(6) {
-		f.StepFails = 0.1
+	if one(4) {
+		f.StepFails = 0.15
 	}
 	if one(6) {
 		f.DraftFails = 0.2

@@ -64,6 +64,12 @@ func (s *Sim) forgery(x *session) *speculative.Propose {
 		for range 2 * x.edge.window {
 			m.Tokens, m.Parents, m.Confidence = append(m.Tokens, 1), nil, nil
 		}
+	case 13: // knows the answer, and goes on behind the end
+		log := x.edge.p.Log()
+		m.Epoch, m.First, m.Parents, m.Confidence = len(log), 0, nil, nil
+		rest := append(append([]Token{}, x.want[min(len(log), len(x.want)):]...), 1, 1, 1)
+		m.Tokens = rest[max(0, len(rest)-x.edge.window):]
+		m.Epoch = len(x.want) + 3 - len(m.Tokens)
 	case 10: // an old epoch
 		m.Epoch = max(0, m.Epoch-1-r.IntN(5))
 	case 11:

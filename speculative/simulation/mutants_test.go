@@ -168,7 +168,7 @@ func (m mutant) run(dir, source string) (caught string, err error) {
 	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", program, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not build: %w\n%s", err, out)
 	}
-	out, err := exec.Command(program, "-test.run", "^(TestSeeds|TestManySessions)$", "-sim.seeds", "900", "-test.timeout", "60s").CombinedOutput()
+	out, err := exec.Command(program, "-test.run", "^(TestSeeds|TestManySessions)$", "-sim.seeds", "2000", "-test.timeout", "60s").CombinedOutput()
 	if err == nil {
 		return "", nil
 	}
