@@ -273,17 +273,27 @@ func TestStuckPlugin(t *testing.T) {
 	c := self("mock")
 	c.MinBackoff, c.PingEvery, c.PingTimeout = time.Millisecond, 20*time.Millisecond, 300*time.Millisecond
 	h := launch(t, c)
+	ctx := background(t)
 	stop(t, h.PID())
-	for h.Generation() == 1 {
+	for h.Generation() == 1 && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
 	}
-	if err := h.Wait(background(t)); err != nil {
-		t.Error(err)
+	if err := h.Wait(ctx); err != nil || h.Generation() != 2 {
+		t.Errorf("generation %d: %v", h.Generation(), err)
 	}
 	// Nor does one keep Close waiting.
-	stop(t, h.PID())
-	if err := h.Close(); err != nil {
-		t.Error(err)
+	pid := h.PID()
+	stop(t, pid)
+	closed := make(chan error, 1)
+	go func() { closed <- h.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-ctx.Done():
+		t.Error("Close waits for a plugin that does not answer")
+		kill(t, pid)
 	}
 }
 
