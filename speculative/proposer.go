@@ -107,7 +107,8 @@ func (p *Proposer) Stats() ProposerStats {
 	return s
 }
 
-// LinkUp says that a stream was opened with the log as it is: nothing counts as sent on it.
+// LinkUp says that a stream was opened with the log as it is: nothing counts as sent on it. window is
+// the one that the cloud grants, 0 for the configured one.
 func (p *Proposer) LinkUp(window int) {
 	p.linked = true
 	if window > 0 {
