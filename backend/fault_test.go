@@ -74,7 +74,7 @@ func TestLaunchErrors(t *testing.T) {
 			c := self("mock")
 			x.change(&c)
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			if x.is == context.DeadlineExceeded {
+			if errors.Is(x.is, context.DeadlineExceeded) {
 				ctx, cancel = context.WithTimeout(context.Background(), 2*time.Second)
 			}
 			defer cancel()

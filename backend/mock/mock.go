@@ -137,8 +137,8 @@ func (e *Engine) Draft(ctx context.Context, req backend.DraftRequest, emit func(
 		return fmt.Errorf("%w: drafting goes on from a chain of tokens", backend.ErrInvalid)
 	}
 	for n := 0; n < req.MaxTokens; n++ {
-		if err := e.pass(ctx, 1, len(seg.Tokens)); err != nil {
-			return nil // only ctx fails a pass
+		if e.pass(ctx, 1, len(seg.Tokens)) != nil {
+			return nil // only ctx fails a pass, and that is no error here
 		}
 		seg.From = len(seg.Tokens) - 1
 		e.mu.Lock()
