@@ -221,7 +221,7 @@ func (tr *trace) ending() string {
 func (tr *trace) text() string {
 	for _, r := range tr.str("is") {
 		tr.length++
-		if f := tr.ender.Push(Token(r-'a'), tr.length); f != NotFinished {
+		if f := tr.ender.Push(r-'a', tr.length); f != NotFinished {
 			return fmt.Sprintf("%s after %q at length %d", f, r, tr.length)
 		}
 	}

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -133,7 +134,7 @@ func TestMutants(t *testing.T) {
 		if i%step != start%step || !which.MatchString(m.name) {
 			continue
 		}
-		caught, err := m.run(t.TempDir(), strings.Replace(string(source), m.old, m.new, 1))
+		caught, err := m.run(t.Context(), t.TempDir(), strings.Replace(string(source), m.old, m.new, 1))
 		switch {
 		case err != nil:
 			t.Errorf("%s: %v", m.name, err)
@@ -149,7 +150,7 @@ func TestMutants(t *testing.T) {
 var violationLine = regexp.MustCompile(`(seed \d+: )?(I\d+|counts|panic) at \S+ in`)
 
 // run builds the simulation around the changed source and returns which check caught it.
-func (m mutant) run(dir, source string) (caught string, err error) {
+func (m mutant) run(ctx context.Context, dir, source string) (caught string, err error) {
 	original, err := filepath.Abs(filepath.Join("..", m.file))
 	if err != nil {
 		return "", err
@@ -165,10 +166,10 @@ func (m mutant) run(dir, source string) (caught string, err error) {
 	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
 		return "", err
 	}
-	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", program, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", program, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not build: %w\n%s", err, out)
 	}
-	out, err := exec.Command(program, "-test.run", "^(TestSeeds|TestManySessions)$", "-sim.seeds", "2000", "-test.timeout", "60s").CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, "-test.run", "^(TestSeeds|TestManySessions)$", "-sim.seeds", "2000", "-test.timeout", "60s").CombinedOutput()
 	if err == nil {
 		return "", nil
 	}

@@ -1,7 +1,5 @@
 package simulation
 
-import "github.com/outrider-llm/outrider/speculative"
-
 // CloudOnly is the same run without a draft: the target streaming over the same link.
 func (c Config) CloudOnly() Config {
 	c.Edge.Depth = -1
@@ -28,7 +26,7 @@ func i6NotSlower(c Config, r *Result) (ratio float64) {
 	}
 	ratio = float64(r.Sessions[0].Done) / float64(alone.Sessions[0].Done)
 	if ratio > 1.02 {
-		r.Violation = &Violation{Invariant: "I6", At: speculative.Time(r.Sessions[0].Done),
+		r.Violation = &Violation{Invariant: "I6", At: r.Sessions[0].Done,
 			Detail: "took longer than 1.02 times the " + alone.Sessions[0].Done.String() + " of cloud-only streaming"}
 	}
 	return ratio
