@@ -126,3 +126,43 @@ func TestIdleSessionsAreBounded(t *testing.T) {
 	eventually(t, "at most 3 idle", func() bool { c, i := r.Sessions(); return c == 0 && i == 3 })
 	eventually(t, "at most 3 sequences", func() bool { n, _ := r.toy.held(); return n <= 3 })
 }
+
+// TestBlockedSessionGoesOn: memory for one session; the younger one waits until the older one is
+// parked, or its stream breaks. Both hold their place for long.
+func TestBlockedSessionGoesOn(t *testing.T) {
+	for _, parks := range []bool{true, false} {
+		m := newToy()
+		m.info.Sequences = 1
+		r := start(t, m, Config{Credit: 8, IdleTTL: time.Hour, StallTimeout: time.Hour})
+		gate, entered := make(chan struct{}), make(chan struct{}, 1000)
+		m.setHook(func() {
+			entered <- struct{}{}
+			<-gate
+		})
+		id := longSession(1, 8, 60)
+		older := newNaive(t, open(id, promptOf(id, 8), 60))
+		ctx, cut := context.WithCancel(t.Context())
+		if older.deaf = parks; !parks {
+			older.onToken = func(length int) {
+				if length >= 30 {
+					cut()
+				}
+			}
+		}
+		first := make(chan error, 1)
+		go func() { first <- older.run(ctx, r.c) }()
+		<-entered
+		younger := newNaive(t, open(500, promptOf(500, 8), 60))
+		second := make(chan error, 1)
+		go func() { second <- younger.run(t.Context(), r.c) }()
+		eventually(t, "both are there", func() bool { c, _ := r.Sessions(); return c == 2 })
+		m.setHook(nil)
+		close(gate)
+		if err := <-second; err != nil {
+			t.Fatal(err)
+		}
+		younger.check()
+		cut()
+		<-first
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -401,4 +402,36 @@ func TestPoisonSession(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestCancelDuringAStep: the rows are freed though they were in use when the client went away.
+func TestCancelDuringAStep(t *testing.T) {
+	m := newToy()
+	r := start(t, m, Config{IdleTTL: time.Hour})
+	gate, entered := make(chan struct{}), make(chan struct{}, 1000)
+	m.setHook(func() {
+		entered <- struct{}{}
+		<-gate
+	})
+	s := r.opened(open(1, promptOf(1, 8), 100))
+	<-entered
+	if err := s.Send(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Cancel{Cancel: &outriderv1.Cancel{}}}); err != nil {
+		t.Fatal(err)
+	}
+	if c := lastCommit(t, s); c.GetFinish() != outriderv1.Finish_FINISH_CANCELLED {
+		t.Errorf("last commit %v, want cancelled", c)
+	}
+	eventually(t, "its handler is gone", func() bool { c, _ := r.Sessions(); return c == 0 })
+	m.setHook(nil)
+	close(gate)
+	r.empty()
+}
+
+func TestOnlyWhatWasSentCanBeAcknowledged(t *testing.T) {
+	s := &session{notify: make(chan struct{}, 1), sent: 9, acked: 8,
+		v: speculative.NewVerifier(speculative.VerifierConfig{PromptLength: 8, Ending: speculative.Ending{MaxLength: 60}}, promptOf(1, 12))}
+	if err := s.handle(ackMsg(9), 1, 50, 32); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, s.handle(ackMsg(10), 1, 50, 32), codes.InvalidArgument)
 }
