@@ -82,8 +82,9 @@ func TestHostileMessagesEndTheirSessionOnly(t *testing.T) {
 			}
 		}
 	}()
-	id := longSession(1, 8, 60)
+	id := uint64(1)
 	for name, m := range hostile() {
+		id = longSession(id+1, 8, 60)
 		t.Run(name, func(t *testing.T) {
 			s, err := r.conn.NewStream(t.Context(), &outriderv1.DecodeService_ServiceDesc.Streams[0],
 				outriderv1.DecodeService_Decode_FullMethodName, grpc.ForceCodecV2(rawCodec{}))

@@ -153,7 +153,11 @@ func (s *Server) Decode(stream decodeStream) error {
 	if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Opened{Opened: opened}}); err != nil {
 		return err
 	}
-	go receive(stream, l, ss) // ends with the stream, which ends when this handler returns
+	received := make(chan struct{})
+	go func() { // ends with the stream, which ends when this handler returns
+		defer close(received)
+		receive(stream, l, ss)
+	}()
 	var deadline <-chan time.Time
 	if r.deadline > 0 {
 		t := time.NewTimer(r.deadline)
@@ -163,6 +167,7 @@ func (s *Server) Decode(stream decodeStream) error {
 	for {
 		select {
 		case <-ctx.Done():
+			<-received // it knows whether the stream broke or could not be read
 			return ctx.Err()
 		case <-deadline:
 			l.expireDeadline(ss)

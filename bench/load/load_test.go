@@ -85,17 +85,18 @@ func serveMock(options string) error {
 func returnMemory(ctx context.Context, s *cloud.Server) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for busy := false; ; {
+	for calm := 10; ; calm++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		n, idle := s.Sessions()
-		if n+idle == 0 && busy {
+		if n, idle := s.Sessions(); n+idle > 0 {
+			calm = 0
+		}
+		if calm > 0 && calm < 8 { // the connections go after the sessions
 			debug.FreeOSMemory()
 		}
-		busy = n+idle > 0
 	}
 }
 

@@ -134,7 +134,7 @@ func (w *watcher) settle(ctx context.Context, r *Report) error {
 			return err
 		}
 		r.Memory.After, r.Heap.After, r.Goroutines.After = s.rss/1e6, s.heap/1e6, s.goroutines
-		calm := s.goroutines <= w.base.goroutines && time.Since(begin) > 2*time.Second
+		calm := s.goroutines <= w.base.goroutines && time.Since(begin) > 3*time.Second
 		if calm || time.Since(begin) > settleTime {
 			return nil
 		}
