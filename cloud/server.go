@@ -53,10 +53,9 @@ func (s *Server) Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxFrame(context)),
 		grpc.MaxHeaderListSize(16 << 10),
-		// Messages are small and edges are many: small buffers, and none for writing while nothing is written.
+		// Messages are small and edges are many.
 		grpc.ReadBufferSize(4 << 10),
 		grpc.WriteBufferSize(16 << 10),
-		grpc.SharedWriteBuffer(true),
 		grpc.MaxConcurrentStreams(uint32(s.c.MaxStreams)),
 		grpc.ConnectionTimeout(s.c.OpenTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second,

@@ -3,7 +3,6 @@ package cloud
 import (
 	"container/list"
 	"errors"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -156,12 +155,4 @@ func sameSetup(a, b backend.Setup) bool {
 	return a.PromptLength == b.PromptLength && p.Temperature == q.Temperature && p.TopK == q.TopK && p.TopP == q.TopP &&
 		p.MinP == q.MinP && p.RepetitionPenalty == q.RepetitionPenalty && p.PresencePenalty == q.PresencePenalty &&
 		p.FrequencyPenalty == q.FrequencyPenalty && p.Seed == q.Seed && p.Choice == q.Choice
-}
-
-// sinceReady is how long the session has waited for its step.
-func (s *session) sinceReady(now speculative.Time) time.Duration {
-	if s.readyAt == 0 {
-		return 0
-	}
-	return max(0, now-s.readyAt)
 }

@@ -205,9 +205,7 @@ func TestResumeTakesRowsOver(t *testing.T) {
 		t.Fatalf("%v, %v: want the three tokens again", m, err)
 	}
 	_ = s.CloseSend()
-	for err == nil {
-		m, err = s.Recv()
-	}
+	lastCommit(t, s)
 	r.empty()
 }
 
@@ -283,7 +281,7 @@ func TestStopStrings(t *testing.T) {
 	o := open(id, promptOf(id, 8), 100)
 	text := ""
 	for _, v := range toyGenerate(id, promptOf(id, 8), 100) {
-		text += string(rune('a' + v%26))
+		text += string('a' + v%26)
 	}
 	o.Stop = []string{"never?", text[10:13]}
 	n := newNaive(t, o)

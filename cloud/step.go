@@ -175,12 +175,10 @@ func (l *loop) measure(shares []share, took time.Duration) {
 		decode += len(sh.seg.Tokens)
 		l.m.queue.Observe(sh.queue.Seconds())
 	}
-	if prompt == 0 {
-		l.cost.observe(decode, took)
-		c := l.cost.cost()
-		l.m.costStep.Set(c.Step.Seconds())
-		l.m.costRow.Set(c.Position.Seconds())
-	}
+	l.cost.observe(decode+prompt, took)
+	c := l.cost.cost()
+	l.m.costStep.Set(c.Step.Seconds())
+	l.m.costRow.Set(c.Position.Seconds())
 	l.m.step.Observe(took.Seconds())
 	l.m.batch.Observe(float64(len(shares)))
 	l.m.promptRows.Add(float64(prompt))

@@ -53,7 +53,7 @@ func (w *watcher) read(ctx context.Context) (s sample, err error) {
 	if err != nil {
 		return s, fmt.Errorf("load: cannot read the cloud's metrics: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	p := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := p.TextToMetricFamilies(resp.Body)
 	if err != nil {
