@@ -1,0 +1,214 @@
+package llamacpp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hybridgroup/yzma/pkg/llama"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// Engine is a loaded model; it implements backend.Model and io.Closer.
+type Engine struct {
+	info    backend.Info
+	options options
+	vocab   int    // tokens; the model's rows may be more
+	rows    int    // of the KV cache, in all
+	remove  func() // a temporary model file
+	abort   *abortable
+
+	// turn is held by whoever uses what follows. A channel, because those who wait are served in
+	// order and may give up.
+	turn         chan struct{}
+	model        llama.Model
+	ctx          llama.Context
+	memory       llama.Memory
+	batch        llama.Batch
+	ready        bool // batch is allocated
+	batchRows    int  // rows that batch takes
+	batchOutputs int  // of them with logits
+	outputs      int  // in batch now
+	sequences    map[backend.Sequence]*sequence
+	used         int // rows of the cache
+	freeIDs      []llama.SeqId
+	freeBranches []llama.SeqId
+	closed       bool
+
+	observe func(s backend.Sequence, pos int, logits []float32) // in tests
+}
+
+var _ backend.Model = (*Engine)(nil)
+
+// Info describes the model.
+func (e *Engine) Info() backend.Info {
+	i := e.info
+	i.EndTokens = slices.Clone(i.EndTokens)
+	return i
+}
+
+func (e *Engine) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case e.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if e.closed {
+		e.unlock()
+		return fmt.Errorf("%w: it was closed", backend.ErrUnavailable)
+	}
+	return nil
+}
+
+func (e *Engine) unlock() { <-e.turn }
+
+// Forward implements backend.Model. A segment that fails leaves its sequence as it was; when the call
+// fails or ctx ends first, the sequences hold the rows before their segments.
+func (e *Engine) Forward(ctx context.Context, batch []backend.Segment) ([]backend.Result, error) {
+	if err := e.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer e.unlock()
+	return e.forward(ctx, batch)
+}
+
+func (e *Engine) forward(ctx context.Context, batch []backend.Segment) ([]backend.Result, error) {
+	results := make([]backend.Result, len(batch))
+	tasks := make([]*task, len(batch))
+	busy := make(map[backend.Sequence]bool, len(batch))
+	var rows []row
+	for i, s := range batch {
+		if busy[s.Sequence] {
+			results[i].Err = fmt.Errorf("%w: sequence %d stands twice in the batch", backend.ErrInvalid, s.Sequence)
+			continue
+		}
+		busy[s.Sequence] = true
+		if tasks[i], results[i].Err = e.prepare(s); tasks[i] != nil {
+			rows = tasks[i].appendRows(rows)
+		}
+	}
+	err := e.pass(ctx, rows)
+	for i, t := range tasks {
+		switch {
+		case t == nil:
+		case err != nil:
+			e.abandon(t)
+		default:
+			t.finish()
+			results[i].Choices = t.choices
+		}
+	}
+	if errors.Is(err, errFull) {
+		for i, t := range tasks {
+			if t != nil {
+				results[i].Err = fmt.Errorf("%w: llama.cpp found no place for %d rows", backend.ErrNoMemory, len(t.Tokens))
+			}
+		}
+		return results, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// Draft implements backend.Model. Other calls get their turn between two tokens.
+func (e *Engine) Draft(ctx context.Context, req backend.DraftRequest, emit func(speculative.Choice) bool) error {
+	s := req.Segment
+	if s.Parents != nil {
+		return fmt.Errorf("%w: drafting goes on from a chain", backend.ErrInvalid)
+	}
+	s.From = len(s.Tokens)
+	if req.MaxTokens > 0 && s.From > 0 {
+		s.From--
+	}
+	path, version := float32(1), uint64(0)
+	for n := 1; ; n++ {
+		c, v, err := e.draftOne(ctx, s, version)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case req.MaxTokens <= 0:
+			return nil
+		}
+		path *= c.Confidence
+		if !emit(c) || n >= req.MaxTokens || path < req.MinPath || slices.Contains(e.info.EndTokens, c.Token) {
+			return nil
+		}
+		s = backend.Segment{Sequence: s.Sequence, Start: s.Start + len(s.Tokens), Tokens: []backend.Token{c.Token}}
+		if s.Start >= e.info.ContextLength {
+			return nil
+		}
+		version = v
+	}
+}
+
+// draftOne runs one step of a draft. version is that of the sequence after the step before, 0 for
+// none: somebody else may have used it in between.
+func (e *Engine) draftOne(ctx context.Context, s backend.Segment, version uint64) (speculative.Choice, uint64, error) {
+	if err := e.lock(ctx); err != nil {
+		return speculative.Choice{}, 0, err
+	}
+	defer e.unlock()
+	if q := e.sequences[s.Sequence]; version != 0 && (q == nil || q.version != version) {
+		return speculative.Choice{}, 0, fmt.Errorf("%w: it was changed while drafting", backend.ErrSequenceLost)
+	}
+	results, err := e.forward(ctx, []backend.Segment{s})
+	if err != nil {
+		return speculative.Choice{}, 0, err
+	}
+	r := results[0]
+	if r.Err != nil || len(r.Choices) == 0 {
+		return speculative.Choice{}, 0, r.Err
+	}
+	return r.Choices[0], e.sequences[s.Sequence].version, nil
+}
+
+// Release implements backend.Model.
+func (e *Engine) Release(ctx context.Context, sequences []backend.Sequence) error {
+	if err := e.lock(ctx); err != nil {
+		return err
+	}
+	defer e.unlock()
+	for _, s := range sequences {
+		e.drop(s)
+	}
+	return nil
+}
+
+// Close frees the model's memory once the running call is over.
+func (e *Engine) Close() error {
+	e.turn <- struct{}{}
+	defer e.unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	e.free()
+	e.sequences = nil
+	return nil
+}
+
+// free gives back what C holds.
+func (e *Engine) free() {
+	if e.ready {
+		_ = llama.BatchFree(e.batch) // never fails
+	}
+	if e.ctx != 0 {
+		_ = llama.Free(e.ctx) // fails for 0 only
+	}
+	if e.model != 0 {
+		_ = llama.ModelFree(e.model) // likewise
+	}
+	if e.remove != nil {
+		e.remove()
+	}
+}
