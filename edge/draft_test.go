@@ -24,6 +24,7 @@ func TestDrafterFollowsTheLog(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); d.run() }()
 	rng := rand.New(rand.NewPCG(1, 1))
+	some := func() []Token { return prompt(rng.IntN(1000), 1+rng.IntN(3)) }
 	log, told, path := prompt(1, 200), 0, []Token{}
 	for i := range 250 {
 		switch rng.IntN(4) {
@@ -31,9 +32,9 @@ func TestDrafterFollowsTheLog(t *testing.T) {
 			n := rng.IntN(len(path) + 1)
 			log, path = append(log, path[:n]...), path[n:]
 		case 1: // the target says otherwise
-			log, path = append(log, Token(1+rng.IntN(250))), nil
+			log, path = append(log, some()...), nil
 		case 2: // another branch
-			path = append(path[:rng.IntN(len(path)+1):len(path)], Token(1+rng.IntN(250)))
+			path = slices.Concat(path[:rng.IntN(len(path)+1)], some())
 		}
 		if len(log)+len(path) > 400 {
 			path = nil

@@ -158,7 +158,7 @@ func TestFallbackWait(t *testing.T) {
 
 func TestFallbackDraft(t *testing.T) {
 	r := newRig(t, link.Config{}, func(r *rig) {
-		r.config.FallbackAfter, r.target.step = 100*time.Millisecond, time.Millisecond
+		r.config.FallbackAfter, r.target.step = 500*time.Millisecond, time.Millisecond
 	})
 	cut := 0
 	for _, after := range []int{25, 0} {

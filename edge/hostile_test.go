@@ -63,7 +63,7 @@ func last(m *outriderv1.DecodeResponse, f outriderv1.Finish) *outriderv1.DecodeR
 
 func scripted(t *testing.T, say func(n int, o *outriderv1.Open) ([]*outriderv1.DecodeResponse, error)) *Edge {
 	t.Helper()
-	return scriptedWith(t, Config{Vocabulary: "toy", Draft: newToy(20), FallbackAfter: 300 * time.Millisecond}, say)
+	return scriptedWith(t, Config{Vocabulary: "toy", Draft: newToy(20)}, say)
 }
 
 func scriptedWith(t *testing.T, c Config, say func(n int, o *outriderv1.Open) ([]*outriderv1.DecodeResponse, error)) *Edge {
@@ -109,7 +109,11 @@ func TestHostileCloud(t *testing.T) {
 		"no target":      {[]*outriderv1.DecodeResponse{{Message: &outriderv1.DecodeResponse_Opened{Opened: &outriderv1.Opened{}}}}, ErrVocabulary},
 		"empty":          {[]*outriderv1.DecodeResponse{openedMessage(), {}}, ErrNoCloud}, // nothing but ends: asked again, in vain
 	} {
-		e := scripted(t, func(int, *outriderv1.Open) ([]*outriderv1.DecodeResponse, error) { return c.say, nil })
+		config := Config{Vocabulary: "toy", Draft: newToy(20)}
+		if errors.Is(c.is, ErrNoCloud) {
+			config.FallbackAfter = 200 * time.Millisecond
+		}
+		e := scriptedWith(t, config, func(int, *outriderv1.Open) ([]*outriderv1.DecodeResponse, error) { return c.say, nil })
 		_, err := e.Generate(t.Context(), request(1, 20), (&collect{}).emit)
 		if !errors.Is(err, c.is) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
@@ -184,7 +188,7 @@ func TestStopAcrossTheFallback(t *testing.T) {
 		next = tok.Decode([]Token{draft.next(backend.Setup{Params: p, PromptLength: 10}, slices.Concat(input, verified)).Token})
 	}
 	req.Stop = []string{"bc" + next}
-	e := scriptedWith(t, Config{Tokenizer: tok, Draft: draft, FallbackAfter: 50 * time.Millisecond},
+	e := scriptedWith(t, Config{Tokenizer: tok, Draft: draft, FallbackAfter: 500 * time.Millisecond},
 		func(n int, _ *outriderv1.Open) ([]*outriderv1.DecodeResponse, error) {
 			if n > 1 {
 				return nil, status.Error(codes.Unavailable, "gone")

@@ -95,7 +95,7 @@ func TestService(t *testing.T) {
 }
 
 func TestServiceErrors(t *testing.T) {
-	r := newRig(t, link.Config{}, textual(demoTokenizer(t)), func(r *rig) { r.config.FallbackAfter = 100 * time.Millisecond })
+	r := newRig(t, link.Config{}, textual(demoTokenizer(t)), func(r *rig) { r.config.FallbackAfter = time.Second })
 	client := face(t, r.edge)
 	try := func(m *outriderv1.GenerateRequest) codes.Code {
 		stream, err := client.Generate(t.Context(), m)
