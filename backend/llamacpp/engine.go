@@ -133,7 +133,7 @@ func (e *Engine) Draft(ctx context.Context, req backend.DraftRequest, emit func(
 		c, v, err := e.draftOne(ctx, s, version)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the contract: no error when ctx ends a draft
 		case err != nil:
 			return err
 		case req.MaxTokens <= 0:

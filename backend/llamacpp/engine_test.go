@@ -104,7 +104,6 @@ type world struct {
 	rng  *rand.Rand
 	logs map[backend.Sequence][]backend.Token
 	tree map[backend.Sequence]*tree
-	got  map[string][]float32 // log: logits after it
 }
 
 // segment makes a random segment that the engine must accept.

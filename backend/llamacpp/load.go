@@ -156,7 +156,7 @@ func open(ctx context.Context, path string, d description, o options, progress f
 	}
 	e := &Engine{model: m, turn: make(chan struct{}, 1), vocab: d.tok.Size(), options: o,
 		sequences: map[backend.Sequence]*sequence{}, abort: &abortable{}}
-	if err = e.suits(d); err == nil {
+	if err = e.suits(); err == nil {
 		err = e.newContext(d)
 	}
 	if err == nil {
@@ -200,7 +200,7 @@ func loadModel(ctx context.Context, path string, o options, progress func(float3
 }
 
 // suits refuses models that cannot do what Forward promises.
-func (e *Engine) suits(d description) error {
+func (e *Engine) suits() error {
 	vocab := int(llama.VocabNTokens(llama.ModelGetVocab(e.model)))
 	switch {
 	case !llama.ModelHasDecoder(e.model) || llama.ModelHasEncoder(e.model):

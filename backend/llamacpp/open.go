@@ -17,7 +17,7 @@ import (
 	"github.com/outrider-llm/outrider/backend/llamacpp/library"
 )
 
-// ErrLibrary: libraries are there but cannot be used.
+// ErrLibrary says that libraries are there but cannot be used.
 var ErrLibrary = errors.New("llama.cpp's libraries do not fit")
 
 // Library is the loaded llama.cpp.
@@ -148,13 +148,18 @@ func checkLayout(m llama.ModelParams, c llama.ContextParams) error {
 // abortable is asked by llama.cpp, between the steps of a computation, whether to give up.
 type abortable struct {
 	sync.Mutex
-	ctx context.Context
+	ctx context.Context // of the computation that runs
 }
 
-func (a *abortable) during(ctx context.Context) {
-	a.Lock()
-	defer a.Unlock()
-	a.ctx = ctx
+// during sets the context of what runs until the returned function is called.
+func (a *abortable) during(ctx context.Context) (done func()) {
+	set := func(ctx context.Context) {
+		a.Lock()
+		defer a.Unlock()
+		a.ctx = ctx
+	}
+	set(ctx)
+	return func() { set(nil) }
 }
 
 func (a *abortable) aborted() bool {

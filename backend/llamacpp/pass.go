@@ -48,9 +48,9 @@ func (e *Engine) add(r row) error {
 
 // decode runs the batch and empties it; the logits are there until the next.
 func (e *Engine) decode(ctx context.Context) error {
-	e.abort.during(ctx)
+	done := e.abort.during(ctx)
 	code, err := llama.Decode(e.ctx, e.batch)
-	e.abort.during(nil)
+	done()
 	e.batch.NTokens, e.outputs = 0, 0
 	switch {
 	case err != nil || code == 0:

@@ -20,7 +20,7 @@ const Version = "0.5.0"
 // EnvVariable names the folder of the libraries when the configuration does not.
 const EnvVariable = "YZMA_LIB"
 
-// ErrNotFound: no folder holds the libraries.
+// ErrNotFound says that no folder holds the libraries.
 var ErrNotFound = errors.New("llama.cpp's libraries were not found")
 
 // Advice is what a person can do about ErrNotFound.
