@@ -58,6 +58,7 @@ func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Seg
 func (l *loop) bids(now speculative.Time, ratio float64) (bids []speculative.Bid, who []*session) {
 	look := l.marked
 	l.marked = l.spare[:0] // evaluate may mark further sessions
+	bids, who = make([]speculative.Bid, 0, len(look)), make([]*session, 0, len(look))
 	alone := -1
 	for _, s := range look {
 		if !s.runnable() || !l.evaluate(s, now, ratio) {
