@@ -58,6 +58,7 @@ func FromHF(dir fs.FS, pre string) (*Tokenizer, error) {
 		}
 	}
 	t.template, _ = config.Template.(string)
+	t.correct()
 	t.index()
 	if s, ok := config.EOS.(string); ok {
 		if id, ok := t.id[s]; ok {
@@ -70,7 +71,7 @@ func FromHF(dir fs.FS, pre string) (*Tokenizer, error) {
 	if err := t.bpe(lines, pre); err != nil {
 		return nil, err
 	}
-	t.ends(-1)
+	t.ends()
 	return t, nil
 }
 

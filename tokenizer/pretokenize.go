@@ -3,44 +3,69 @@ package tokenizer
 import (
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
-
-// scanner finds the word that begins at byte i of s and returns its end, i when none begins there.
-// Each is linear in what it consumes.
-type scanner func(s string, i int) int
 
 // preTokenizer is the way of cutting text into words before merging (tokenizer.ggml.pre).
 type preTokenizer struct {
-	scanners     []scanner // applied in turn, each to what the one before left as pieces
-	ignoreMerges bool      // a word that is in the vocabulary is taken whole
+	stages       []stage // applied in turn, each to what the one before left as pieces
+	ignoreMerges bool    // a word that is in the vocabulary is taken whole
+	addBOS       bool    // unless the file says otherwise
+	wholeLines   bool    // a run of line ends that is in the vocabulary is taken whole
+	raw          bool    // words are merged as they are, with ▁ for the space and <0xXX> for unknown bytes
 }
 
-// preTokenizers holds what llama.cpp defines (llama-vocab.cpp), by name.
-var preTokenizers = map[string]preTokenizer{
-	"":           {scanners: []scanner{gpt2}},
-	"default":    {scanners: []scanner{gpt2}},
-	"gpt-2":      {scanners: []scanner{gpt2}},
-	"mpt":        {scanners: []scanner{gpt2}},
-	"olmo":       {scanners: []scanner{gpt2}},
-	"phi-2":      {scanners: []scanner{gpt2}},
-	"llama-bpe":  {scanners: []scanner{tiktoken(3)}, ignoreMerges: true},
-	"llama3":     {scanners: []scanner{tiktoken(3)}, ignoreMerges: true},
-	"llama-v3":   {scanners: []scanner{tiktoken(3)}, ignoreMerges: true},
-	"dbrx":       {scanners: []scanner{tiktoken(3)}},
-	"smaug-bpe":  {scanners: []scanner{tiktoken(3)}},
-	"qwen2":      {scanners: []scanner{tiktoken(1)}},
-	"stablelm2":  {scanners: []scanner{tiktoken(1)}},
-	"falcon":     {scanners: []scanner{falconPunct, gpt2, threeDigits}},
-	"starcoder":  {scanners: []scanner{oneDigit, gpt2}},
-	"refact":     {scanners: []scanner{oneDigit, gpt2}},
-	"command-r":  {scanners: []scanner{oneDigit, gpt2}},
-	"smollm":     {scanners: []scanner{oneDigit, gpt2}},
-	"codeshell":  {scanners: []scanner{oneDigit, gpt2}},
-	"exaone":     {scanners: []scanner{oneDigit, gpt2}},
-	"minerva-7b": {scanners: []scanner{oneDigit, gpt2}},
-}
+// preTokenizers holds what llama.cpp defines (llm_tokenizer_bpe in llama-vocab.cpp, v0.5.0), by name.
+// The expressions stand at the scanners.
+var preTokenizers = func() map[string]preTokenizer {
+	all := make(map[string]preTokenizer)
+	add := func(names string, p preTokenizer) {
+		for _, n := range strings.Fields(names) {
+			all[n] = p
+		}
+	}
+	of := func(s ...stage) preTokenizer { return preTokenizer{stages: s} }
+
+	fallback := of(each(falconPunct(false)), each(gpt2), each(numbers(0)), each(threeDigits))
+	all[""] = fallback
+	add("default", fallback)
+	add("gpt-2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code gigachat a.x-4.0 mellum modern-bert roberta-bpe exaone4 mpt olmo jais trillion granite-docling",
+		of(each(gpt2)))
+	add("falcon", of(each(falconPunct(true)), each(gpt2), each(threeDigits)))
+	add("starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", of(each(numbers(1)), each(gpt2)))
+
+	llama3 := preTokenizer{stages: []stage{each(tiktoken{digits: 3}.scan)}, ignoreMerges: true, addBOS: true}
+	add("llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano", llama3)
+	add("dbrx smaug-bpe glm4 chatglm-bpe", of(each(tiktoken{digits: 3}.scan)))
+	add("qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2 bailingmoe bailingmoe2 llada-moe", of(each(tiktoken{digits: 1}.scan)))
+	add("qwen35", of(each(tiktoken{digits: 1, marks: true}.scan)))
+	add("jais-2", of(jais))
+	add("seed-coder", of(each(tiktoken{digits: 1, noNewlines: true}.scan)))
+	add("ufakzeka", of(each(tiktoken{digits: 1, noContractions: true}.scan)))
+	add("exaone-moe", of(each(tiktoken{digits: 1, phrases: true}.scan)))
+	add("laguna", of(each(lines), each(tiktoken{digits: 1}.scan)))
+	add("minicpm5", preTokenizer{stages: []stage{each(numbers(3)), each(tiktoken{}.scan)}, ignoreMerges: true})
+	add("kimi-k2", of(each(kimi)))
+
+	add("tekken", preTokenizer{stages: []stage{each(cased{digits: 1}.scan)}, ignoreMerges: true, addBOS: true})
+	add("gpt-4o llama4 kanana2 talkie minimax-m2", of(each(cased{digits: 3, contractions: true}.scan)))
+	add("granite-embed-multi-97m", preTokenizer{stages: []stage{each(cased{digits: 3, contractions: true, marks: true}.scan)}, ignoreMerges: true})
+	add("youtu", preTokenizer{stages: []stage{each(youtuScripts), each(markedWords(1))}, ignoreMerges: true})
+	add("tiny_aya cohere2moe", of(threesWithText, each(markedWords(3))))
+
+	add("deepseek-llm", of(each(oneNewline), each(spaced(deepseekLetter)), each(spaced(deepseekPunct)), trailingSpace, each(eastAsian), each(numbers(0))))
+	add("deepseek-coder", of(each(oneNewline), each(spaced(letter)), each(spaced(punct)), each(eastAsian), each(numbers(1))))
+	add("deepseek-v3 hunyuan-dense joyai-llm hy_v4", of(each(numbers(3)), each(hanOrKana), each(deepseek3)))
+	add("spark2_5", of(each(numbers(3)), each(hanOrKana), each(spark), each(numbers(1))))
+	add("afmoe", of(threesWithText, each(asianScripts), each(deepseek3)))
+
+	add("poro-chat bloom gpt3-finnish", of(each(unpunctuated)))
+	add("viking", of(each(unpunctuated), each(numbers(1))))
+	add("chameleon", preTokenizer{stages: []stage{each(sentinel), each(imageToken), each(indent), each(numbers(1)), each(onePunct), each(gpt2)}, addBOS: true})
+	add("superbpe", of(each(numbers(0)), thousands))
+	add("gemma4 granite-embed-multi-311m", preTokenizer{stages: []stage{each(lines)}, raw: true, wholeLines: true, addBOS: true})
+	add("sarvam-moe", preTokenizer{stages: []stage{each(lines)}, raw: true})
+	return all
+}()
 
 func knownPre() string {
 	var names []string
@@ -53,142 +78,46 @@ func knownPre() string {
 	return strings.Join(names, ", ")
 }
 
-// words cuts text by the scanners and calls emit for each word.
-func words(text string, scanners []scanner, emit func(string)) {
-	if len(scanners) == 0 {
-		if text != "" {
-			emit(text)
+// stage cuts a piece of text into smaller ones that cover it, in order, none of them empty. It takes
+// time linear in the piece.
+type stage func(s string, emit func(string))
+
+// scanner finds the word that begins at byte i of s, never empty, and returns its end; i when none
+// begins there. It may look beyond the end, if only a bounded number of characters or as often as
+// the words that it finds are long.
+type scanner func(s string, i int) int
+
+// each is the stage that emits the words of a scanner and what lies between them.
+func each(scan scanner) stage {
+	return func(s string, emit func(string)) {
+		gap := 0
+		for i := 0; i < len(s); {
+			end := scan(s, i)
+			if end <= i {
+				_, n := decode(s[i:])
+				i += n
+				continue
+			}
+			if gap < i {
+				emit(s[gap:i])
+			}
+			emit(s[i:end])
+			gap, i = end, end
 		}
+		if gap < len(s) {
+			emit(s[gap:])
+		}
+	}
+}
+
+// words cuts text by the stages and calls emit for each word.
+func words(text string, stages []stage, emit func(string)) {
+	if text == "" {
 		return
 	}
-	scan, rest := scanners[0], scanners[1:]
-	gap := 0
-	for i := 0; i < len(text); {
-		end := scan(text, i)
-		if end == i {
-			_, n := utf8.DecodeRuneInString(text[i:])
-			i += n
-			continue
-		}
-		words(text[gap:i], rest, emit)
-		words(text[i:end], rest, emit)
-		gap, i = end, end
+	if len(stages) == 0 {
+		emit(text)
+		return
 	}
-	words(text[gap:], rest, emit)
+	stages[0](text, func(piece string) { words(piece, stages[1:], emit) })
 }
-
-func letter(r rune) bool { return unicode.IsLetter(r) }
-func number(r rune) bool { return unicode.IsNumber(r) }
-func space(r rune) bool  { return unicode.IsSpace(r) }
-func other(r rune) bool  { return !space(r) && !letter(r) && !number(r) }
-func newline(r rune) bool {
-	return r == '\r' || r == '\n'
-}
-
-// run returns the end of the longest run of class at i, of at most limit characters (0: any).
-func run(s string, i int, class func(rune) bool, limit int) int {
-	for n := 0; i < len(s) && (limit == 0 || n < limit); n++ {
-		r, size := utf8.DecodeRuneInString(s[i:])
-		if !class(r) {
-			break
-		}
-		i += size
-	}
-	return i
-}
-
-// contraction matches 's 't 're 've 'm 'll 'd at i.
-func contraction(s string, i int, fold bool) int {
-	for _, c := range []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"} {
-		if len(s)-i < len(c) {
-			continue
-		}
-		if w := s[i : i+len(c)]; w == c || (fold && strings.EqualFold(w, c)) {
-			return i + len(c)
-		}
-	}
-	if fold && strings.HasPrefix(s[i:], "'\u017f") { // long s folds to s
-		return i + len("'\u017f")
-	}
-	return i
-}
-
-// blanks matches \s+(?!\S)|\s+ at i: a run of white space, its last character left to the word
-// that follows.
-func blanks(s string, i int) int {
-	end := run(s, i, space, 0)
-	if end == len(s) || end == i {
-		return end
-	}
-	_, size := utf8.DecodeLastRuneInString(s[i:end])
-	if end-size > i {
-		return end - size
-	}
-	return end
-}
-
-// gpt2 is 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-func gpt2(s string, i int) int {
-	if end := contraction(s, i, false); end > i {
-		return end
-	}
-	at := i
-	if s[i] == ' ' {
-		at++
-	}
-	for _, class := range []func(rune) bool{letter, number, other} {
-		if end := run(s, at, class, 0); end > at {
-			return end
-		}
-	}
-	return blanks(s, i)
-}
-
-// tiktoken is (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|
-// \s*[\r\n]+|\s+(?!\S)|\s+
-func tiktoken(digits int) scanner {
-	return func(s string, i int) int {
-		if end := contraction(s, i, true); end > i {
-			return end
-		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		at := i
-		if !newline(r) && !letter(r) && !number(r) {
-			at += size
-		}
-		if end := run(s, at, letter, 0); end > at {
-			return end
-		}
-		if end := run(s, i, number, digits); end > i {
-			return end
-		}
-		at = i
-		if r == ' ' {
-			at++
-		}
-		if end := run(s, at, other, 0); end > at {
-			return run(s, end, newline, 0)
-		}
-		end := run(s, i, space, 0)
-		if nl := strings.LastIndexAny(s[i:end], "\r\n"); nl >= 0 {
-			return i + nl + 1
-		}
-		return blanks(s, i)
-	}
-}
-
-// falconPunct is [\p{P}\$\+<=>\^~\|`]+
-func falconPunct(s string, i int) int {
-	return run(s, i, func(r rune) bool { return unicode.IsPunct(r) || strings.ContainsRune("$+<=>^~|`", r) }, 0)
-}
-
-// threeDigits is [0-9][0-9][0-9]
-func threeDigits(s string, i int) int {
-	if end := run(s, i, func(r rune) bool { return r >= '0' && r <= '9' }, 3); end == i+3 {
-		return end
-	}
-	return i
-}
-
-// oneDigit is \p{N}
-func oneDigit(s string, i int) int { return run(s, i, number, 1) }

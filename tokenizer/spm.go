@@ -3,7 +3,6 @@ package tokenizer
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 )
 
 // spm is SentencePiece's BPE (Kudo and Richardson, arXiv 1808.06226) as llama.cpp runs it: merge
@@ -27,13 +26,14 @@ func (t *Tokenizer) spm(scores []float32) error {
 	for i, s := range t.pieces {
 		switch t.kinds[i] {
 		case kindControl:
+			continue // text never merges into one, while llama.cpp lets it
 		case kindUnknown:
 			unk = Token(i)
+			continue
 		case kindByte:
-			var b byte
-			if _, err := fmt.Sscanf(s, "<0x%02X>", &b); err == nil {
-				t.raw[i] = []byte{b}
-			}
+			t.raw[i] = byteOf(s)
+		case kindUser:
+			t.raw[i] = []byte(s)
 		default:
 			t.raw[i] = []byte(strings.ReplaceAll(s, spaceMark, " "))
 		}
@@ -59,7 +59,7 @@ func (e *spm) encode(out []Token, text string) []Token {
 	text = strings.ReplaceAll(text, " ", spaceMark)
 	syms := make([]symbol, 0, len(text))
 	for i := 0; i < len(text); {
-		_, n := utf8.DecodeRuneInString(text[i:])
+		n := min(sequenceLength(text[i]), len(text)-i)
 		id, ok := e.id[text[i:i+n]]
 		if !ok {
 			id = unknown
@@ -81,11 +81,16 @@ func (e *spm) encode(out []Token, text string) []Token {
 		case s.id >= 0:
 			out = append(out, s.id)
 		default:
-			for _, b := range []byte(text[s.from:s.to]) {
-				if id := e.bytes[b]; id >= 0 {
-					out = append(out, id)
-				}
-			}
+			out = e.spell(out, text[s.from:s.to])
+		}
+	}
+	return out
+}
+
+func (e *spm) spell(out []Token, text string) []Token {
+	for i := range len(text) {
+		if id := e.bytes[text[i]]; id >= 0 {
+			out = append(out, id)
 		}
 	}
 	return out

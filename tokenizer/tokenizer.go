@@ -1,6 +1,6 @@
 // Package tokenizer turns text into a model's token ids and back, exactly as llama.cpp does for the
-// same vocabulary. Vocabularies come from GGUF metadata: byte-level BPE ("gpt2") and SentencePiece
-// ("llama").
+// same vocabulary. Vocabularies come from GGUF metadata: byte-level BPE ("gpt2"), BPE on characters
+// ("gemma4") and SentencePiece ("llama").
 package tokenizer
 
 import (
@@ -33,12 +33,6 @@ const (
 	kindByte    = 6
 )
 
-// Options of Encode.
-type Options struct {
-	AddBOS       bool // begin with the BOS token
-	ParseSpecial bool // read control tokens written in the text; off, text can never forge one
-}
-
 // Tokenizer is immutable and safe for concurrent use.
 type Tokenizer struct {
 	model    string // "gpt2" or "llama"
@@ -46,10 +40,15 @@ type Tokenizer struct {
 	kinds    []int8
 	raw      [][]byte // text bytes of each token, empty for control tokens
 	id       map[string]Token
-	special  []Token // control and user-defined, longest piece first
+	special  []Token         // control and user-defined, longest piece first
+	starts   map[string]bool // first two bytes of their pieces
+	lengths  []int           // of their pieces
+	strip    []stripping     // by token, nil when none takes white space with it
+	harmony  bool            // <|end|> ends a message only
 	enc      encoder
 	bos, eos Token // -1: none
 	addBOS   bool
+	addEOS   bool
 	prefix   bool // SentencePiece: a space goes before the text
 	end      []Token
 	template string
@@ -59,6 +58,7 @@ type Tokenizer struct {
 // encoder tokenizes text without special tokens.
 type encoder interface {
 	encode(out []Token, text string) []Token
+	spell(out []Token, text string) []Token // byte by byte
 }
 
 // FromGGUF reads the tokenizer of a model file.
@@ -79,31 +79,49 @@ func FromGGUF(f *gguf.File) (*Tokenizer, error) {
 	}
 	t.bos, t.eos = special(f, "bos", len(pieces)), special(f, "eos", len(pieces))
 	t.template, _ = f.String("tokenizer.chat_template")
+	t.correct()
 	t.index()
+	name, _ := f.String("general.name")
+	t.phi3(strings.ToLower(name))
 	var err error
+	pre, _ := f.String("tokenizer.ggml.pre")
 	switch model {
+	case "gemma4":
+		pre = model
+		fallthrough
 	case "gpt2":
 		merges, _ := f.Strings("tokenizer.ggml.merges")
-		pre, _ := f.String("tokenizer.ggml.pre")
 		err = t.bpe(merges, pre)
 	case "llama":
 		scores, _ := f.Floats("tokenizer.ggml.scores")
 		t.addBOS, t.prefix = true, true
+		t.spmDefaults(f)
 		if v, ok := f.Bool("tokenizer.ggml.add_space_prefix"); ok {
 			t.prefix = v
 		}
 		err = t.spm(scores)
 	default:
-		err = fmt.Errorf("%w: model %q (known: gpt2, llama)", ErrUnsupported, model)
+		err = fmt.Errorf("%w: model %q (known: gpt2, gemma4, llama)", ErrUnsupported, model)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if v, ok := f.Bool("tokenizer.ggml.add_bos_token"); ok {
-		t.addBOS = v
+	if v, ok := f.Bool("tokenizer.ggml.add_bos_token"); ok && model != "gemma4" {
+		t.addBOS = v // Gemma 4 files say false and mean true
 	}
-	t.ends(special(f, "eot", len(pieces)))
+	t.addEOS, _ = f.Bool("tokenizer.ggml.add_eos_token")
+	t.ends(special(f, "eot", len(pieces)), special(f, "eom", len(pieces)))
 	return t, nil
+}
+
+// spmDefaults are the ids that SentencePiece models use when the file names none.
+func (t *Tokenizer) spmDefaults(f *gguf.File) {
+	if _, ok := f.Uint("tokenizer.ggml.bos_token_id"); !ok && len(t.pieces) > 1 {
+		t.bos = 1
+	}
+	if _, ok := f.Uint("tokenizer.ggml.eos_token_id"); !ok && len(t.pieces) > 2 {
+		t.eos = 2
+	}
 }
 
 func special(f *gguf.File, name string, size int) Token {
@@ -112,40 +130,6 @@ func special(f *gguf.File, name string, size int) Token {
 		return -1
 	}
 	return Token(v)
-}
-
-// index builds the lookups that both models share.
-func (t *Tokenizer) index() {
-	t.id = make(map[string]Token, len(t.pieces))
-	for i, p := range t.pieces {
-		if _, dup := t.id[p]; !dup {
-			t.id[p] = Token(i)
-		}
-		if k := t.kinds[i]; (k == kindControl || k == kindUser || k == kindUnknown) && p != "" {
-			t.special = append(t.special, Token(i))
-		}
-	}
-	slices.SortStableFunc(t.special, func(a, b Token) int { return len(t.pieces[b]) - len(t.pieces[a]) })
-}
-
-// wellKnownEnds are pieces that end a turn or a text in the common chat formats.
-var wellKnownEnds = []string{"<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>",
-	"<|endoftext|>", "<|end_of_text|>", "<|return|>", "</s>", "<|end▁of▁sentence|>", "<EOT>", "<|END_OF_TURN_TOKEN|>"}
-
-func (t *Tokenizer) ends(eot Token) {
-	add := func(e Token) {
-		if e >= 0 && !slices.Contains(t.end, e) {
-			t.end = append(t.end, e)
-		}
-	}
-	add(t.eos)
-	add(eot)
-	for _, p := range wellKnownEnds {
-		if e, ok := t.id[p]; ok && t.kinds[e] == kindControl {
-			add(e)
-		}
-	}
-	slices.Sort(t.end)
 }
 
 // fingerprint names the vocabulary: equal for two files whose ids mean the same.
@@ -178,6 +162,9 @@ func (t *Tokenizer) EOS() (Token, bool) { return t.eos, t.eos >= 0 }
 // AddBOS says whether the model wants its texts to begin with BOS.
 func (t *Tokenizer) AddBOS() bool { return t.addBOS && t.bos >= 0 }
 
+// AddEOS says whether the model wants its texts to end with EOS (embedding models do).
+func (t *Tokenizer) AddEOS() bool { return t.addEOS && t.eos >= 0 }
+
 // EndTokens are the tokens after which generation ends, ascending.
 func (t *Tokenizer) EndTokens() []Token { return slices.Clone(t.end) }
 
@@ -209,80 +196,6 @@ func (t *Tokenizer) Bytes(k Token) []byte {
 		return nil
 	}
 	return t.raw[k]
-}
-
-// Encode turns text into tokens. Invalid UTF-8 is taken byte by byte.
-func (t *Tokenizer) Encode(text string, o Options) []Token {
-	var out []Token
-	if o.AddBOS && t.bos >= 0 {
-		out = append(out, t.bos)
-	}
-	afterSpecial := true
-	for _, p := range t.partition(text, o.ParseSpecial) {
-		if p.token >= 0 {
-			out = append(out, p.token)
-			afterSpecial = true
-			continue
-		}
-		s := p.text
-		if t.prefix && afterSpecial {
-			s = " " + s
-		}
-		out = t.enc.encode(out, s)
-		afterSpecial = false
-	}
-	return out
-}
-
-// part is raw text, or a special token when token >= 0.
-type part struct {
-	text  string
-	token Token
-}
-
-// partition cuts special tokens out of the text, the longest first.
-func (t *Tokenizer) partition(text string, parse bool) []part {
-	if text == "" {
-		return nil
-	}
-	parts := []part{{text, -1}}
-	for _, k := range t.special {
-		if t.kinds[k] != kindUser && !parse {
-			continue
-		}
-		piece := t.pieces[k]
-		if !strings.Contains(text, piece) {
-			continue
-		}
-		var next []part
-		for _, p := range parts {
-			if p.token >= 0 {
-				next = append(next, p)
-				continue
-			}
-			next = cut(next, p.text, piece, k)
-		}
-		parts = next
-	}
-	return parts
-}
-
-func cut(out []part, text, piece string, k Token) []part {
-	for {
-		i := strings.Index(text, piece)
-		if i < 0 {
-			break
-		}
-		if i > 0 {
-			out = append(out, part{text[:i], -1})
-		}
-		out = append(out, part{piece, k})
-		text = text[i+len(piece):]
-	}
-	if text != "" {
-		out = append(out, part{text, -1})
-	}
-	return out
 }
 
 // pairKey packs two ids for the merge table.

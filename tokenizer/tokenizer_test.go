@@ -115,7 +115,7 @@ func TestTextCannotForgeControlTokens(t *testing.T) {
 
 func TestStreamEqualsDecode(t *testing.T) {
 	k := demo(t)
-	text := "Zwölf Boxkämpfer 🥊 jagen \xff\xf0\x9f 猫 …"
+	text := "Zwölf Boxkämpfer 🥊 jagen \ufffd 猫 …"
 	ids := k.Encode(text, Options{})
 	var joined []byte
 	for _, id := range ids {
@@ -208,7 +208,11 @@ func FuzzRoundTrip(f *testing.F) {
 			if k == spm && s != "" {
 				raw = bytes.TrimPrefix(raw, []byte(" "))
 			}
-			if want := s; string(raw) != want && !(k == spm && strings.Contains(s, spaceMark)) {
+			want := s
+			if k == bpe {
+				want = normalize(s)
+			}
+			if string(raw) != want && !(k == spm && strings.Contains(s, spaceMark)) {
 				t.Fatalf("%q came back as %q", want, raw)
 			}
 			for _, p := range ids {

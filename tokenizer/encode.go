@@ -1,0 +1,144 @@
+package tokenizer
+
+import "strings"
+
+// Options of Encode.
+type Options struct {
+	AddBOS       bool // begin with the BOS token
+	ParseSpecial bool // read control tokens written in the text; off, text can never forge one
+	// Exclude names user-defined tokens that this text must not yield either: user-defined tokens are
+	// otherwise read in any text. A chat template's own markers are excluded from messages this way.
+	Exclude map[Token]bool
+}
+
+// Encode turns text into tokens. What is not UTF-8 becomes U+FFFD in byte-level BPE, as in
+// llama.cpp, and is taken byte by byte in SentencePiece.
+func (t *Tokenizer) Encode(text string, o Options) []Token {
+	var out []Token
+	if o.AddBOS && t.bos >= 0 {
+		out = append(out, t.bos)
+	}
+	afterSpecial := true
+	for _, p := range t.partition(text, o) {
+		if p.token >= 0 {
+			out = append(out, p.token)
+			afterSpecial = true
+			continue
+		}
+		s := p.text
+		if t.prefix && afterSpecial {
+			s = " " + s
+		}
+		n := len(out)
+		out = t.enc.encode(out, s)
+		out = t.without(out, n, o.Exclude)
+		afterSpecial = false
+	}
+	return out
+}
+
+// without spells out the excluded tokens that merging has made from position n on.
+func (t *Tokenizer) without(out []Token, n int, exclude map[Token]bool) []Token {
+	found := false
+	for _, k := range out[n:] {
+		found = found || exclude[k]
+	}
+	if !found {
+		return out
+	}
+	made := append([]Token(nil), out[n:]...)
+	out = out[:n]
+	for _, k := range made {
+		if exclude[k] {
+			out = t.enc.spell(out, t.pieces[k])
+		} else {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// part is raw text, or a special token when token >= 0.
+type part struct {
+	text  string
+	token Token
+}
+
+// partition cuts special tokens out of the text, the longest first.
+func (t *Tokenizer) partition(text string, o Options) []part {
+	if text == "" {
+		return nil
+	}
+	parts := []part{{text, -1}}
+	present := t.present(text)
+	for _, k := range t.special {
+		if !present[k] || o.Exclude[k] || (t.kinds[k] != kindUser && !o.ParseSpecial) {
+			continue
+		}
+		var next []part
+		for _, p := range parts {
+			if p.token >= 0 {
+				next = append(next, p)
+				continue
+			}
+			next = t.cut(next, p.text, k)
+		}
+		parts = next
+	}
+	return parts
+}
+
+// present finds which special tokens stand in the text, in one pass over it.
+func (t *Tokenizer) present(text string) map[Token]bool {
+	found := make(map[Token]bool)
+	for i := range len(text) {
+		if !t.starts[text[i:min(i+2, len(text))]] && !t.starts[text[i:i+1]] {
+			continue
+		}
+		for _, n := range t.lengths {
+			if i+n > len(text) {
+				break
+			}
+			if k, ok := t.id[text[i:i+n]]; ok && t.kinds[k] != kindNormal {
+				found[k] = true
+			}
+		}
+	}
+	return found
+}
+
+// stripping is what a special token takes with it.
+type stripping struct{ left, right bool }
+
+const asciiSpace = " \t\n\v\f\r"
+
+// cut splits text at each occurrence of token k.
+func (t *Tokenizer) cut(out []part, text string, k Token) []part {
+	piece := t.pieces[k]
+	var strip stripping
+	if t.strip != nil {
+		strip = t.strip[k]
+	}
+	for {
+		i := strings.Index(text, piece)
+		if i < 0 {
+			break
+		}
+		left := text[:i]
+		if strip.left {
+			left = strings.TrimRight(left, asciiSpace)
+		}
+		if left != "" {
+			out = append(out, part{left, -1})
+		}
+		out = append(out, part{piece, k})
+		text = text[i+len(piece):]
+		if strip.right {
+			text = strings.TrimLeft(text, asciiSpace)
+		}
+	}
+	if text != "" {
+		out = append(out, part{text, -1})
+	}
+	return out
+}
