@@ -160,6 +160,9 @@ func TestFallbackDraft(t *testing.T) {
 	r := newRig(t, link.Config{}, func(r *rig) {
 		r.config.FallbackAfter, r.target.step = 500*time.Millisecond, time.Millisecond
 	})
+	warm := request(1, 5)
+	warm.Fallback = FallbackWait
+	r.generate(warm, nil)
 	cut := 0
 	for _, after := range []int{25, 0} {
 		if after == 0 {
