@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// slow is set when make verify runs the tests. The variable goes: with its prefix it would be a setting.
+var slow = os.Getenv("OUTRIDER_VERIFY") != "" && os.Unsetenv("OUTRIDER_VERIFY") == nil
+
 // TestMain lets the test binary be outrider when it is started with a command: that is how servers and plugins start.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
@@ -31,7 +34,7 @@ func outrider(t *testing.T, stdin string, args ...string) (code int, stdout, std
 }
 
 // verifying says that the slow tests are to run (make verify).
-func verifying() bool { return os.Getenv("OUTRIDER_VERIFY") != "" }
+func verifying() bool { return slow }
 
 func demoJSON(t *testing.T, args ...string) demoReport {
 	t.Helper()

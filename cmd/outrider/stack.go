@@ -27,8 +27,8 @@ type stackConfig struct {
 	draft               string // GGUF file, embedded model, none, or random
 }
 
-func startStack(ctx context.Context, c stackConfig) (s *stack, err error) {
-	s = &stack{c: c}
+func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
+	s := &stack{c: c}
 	defer func() {
 		if err != nil {
 			s.stop()
