@@ -25,13 +25,7 @@ type Library struct {
 	library.Found
 	Version string // as the library says
 	System  string // its instruction sets
-	Devices []Device
-}
-
-// Device is something that can run a model.
-type Device struct {
-	Name, Description, Kind string
-	Free, Total             uint64 // bytes
+	Devices []library.Device
 }
 
 // process is what a process has of llama.cpp: one library, one log, whoever loads a model holds it.
@@ -88,18 +82,27 @@ func (p *process) open(configured string) (*Library, error) {
 	return l, nil
 }
 
+// Doctor says which libraries Open finds and what they can do.
+func Doctor(configured string) library.Report {
+	l, err := Open(configured)
+	if err != nil {
+		return library.Report{Error: err.Error()}
+	}
+	return library.Report{Dir: l.Dir, Source: l.Source, Version: l.Version, Tested: l.Tested(), System: l.System, Devices: l.Devices}
+}
+
 // Tested says that the library is the version that the engine was tested with.
 func (l *Library) Tested() bool {
 	v, _, _ := strings.Cut(strings.TrimPrefix(l.Version, "v"), "-")
 	return v == library.Version
 }
 
-func devices() []Device {
-	var out []Device
+func devices() []library.Device {
+	var out []library.Device
 	for i := range llama.GGMLBackendDeviceCount() {
 		d := llama.GGMLBackendDeviceGet(i)
 		free, total := llama.GGMLBackendDeviceMemory(d)
-		out = append(out, Device{Name: llama.GGMLBackendDeviceName(d), Description: llama.GGMLBackendDeviceDescription(d),
+		out = append(out, library.Device{Name: llama.GGMLBackendDeviceName(d), Description: llama.GGMLBackendDeviceDescription(d),
 			Kind: llama.GGMLBackendDevType(d).String(), Free: free, Total: total})
 	}
 	return out

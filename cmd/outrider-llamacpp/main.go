@@ -1,9 +1,43 @@
-// Command outrider-llamacpp is the model plugin that runs models with llama.cpp.
+// Command outrider-llamacpp is the model plugin that runs models with llama.cpp. Outrider starts it;
+// by hand it only has the command doctor.
 package main
 
 import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/backend/llamacpp"
 )
 
-func main() { backend.Serve(llamacpp.Load) }
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "doctor" {
+		os.Exit(doctor(os.Args[2:]))
+	}
+	backend.Serve(llamacpp.Load)
+}
+
+// doctor prints which libraries are found and what they can do.
+func doctor(args []string) int {
+	f := flag.NewFlagSet("outrider-llamacpp doctor", flag.ContinueOnError)
+	lib := f.String("lib", "", "folder of llama.cpp's libraries; default: where they are usually")
+	asJSON := f.Bool("json", false, "print JSON")
+	if err := f.Parse(args); err != nil {
+		return 2
+	}
+	r := llamacpp.Doctor(*lib)
+	if *asJSON {
+		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+			return 1
+		}
+	} else {
+		fmt.Fprintln(os.Stdout, "llama.cpp")
+		r.Print(os.Stdout)
+	}
+	if r.Error != "" {
+		return 1
+	}
+	return 0
+}

@@ -32,9 +32,13 @@ func (m ModelConfig) host(role string, log *slog.Logger) (backend.HostConfig, er
 			return h, usagef("%s: args and sha256 are for plugin binaries, not for the built-in engine %s", role, engine)
 		}
 		h.Args = []string{"plugin", engine}
+	case m.Engine == "llamacpp":
+		if err := m.llamacppHost(&h); err != nil {
+			return h, fmt.Errorf("%s: %w", role, err)
+		}
 	default:
 		if !strings.ContainsAny(m.Engine, `/\`) {
-			return h, usagef("%s: no engine %q: use reference, mock, or the path of a plugin binary (./%s if it lies in this folder)",
+			return h, usagef("%s: no engine %q: use reference, llamacpp, mock, or the path of a plugin binary (./%s if it lies in this folder)",
 				role, m.Engine, m.Engine)
 		}
 		h.Command, h.Args = m.Engine, m.Args

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/outrider-llm/outrider/models"
+)
+
+func newDoctor() *cobra.Command {
+	var lib string
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can run, and what to do where it cannot",
+		Long: `Look at the configuration, the models that it names, and the engines: which of llama.cpp's libraries
+are found, their version and the devices that they see. Ends with an error when something that
+the configuration needs does not work.`,
+		Example: "  outrider doctor\n  outrider doctor --lib /opt/llama.cpp/lib\n  outrider doctor --config outrider.yaml",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(c)
+			if err != nil {
+				return err
+			}
+			return doctor(c.Context(), cfg, lib, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&lib, "lib", "", "folder of llama.cpp's libraries; default: where they are usually")
+	return c
+}
+
+func doctor(ctx context.Context, cfg *Config, lib string, w io.Writer) error {
+	fmt.Fprintf(w, "outrider %s\nreference\n  built in    for small models and tests\nllamacpp\n", version())
+	configured := cfg.models()
+	for _, m := range configured { // a folder in the configuration goes before the usual ones
+		if lib == "" && m.Engine == "llamacpp" {
+			lib = m.Options["lib"]
+		}
+	}
+	report, unusable := llamacppReport(ctx, lib)
+	if unusable != nil {
+		report.Error = oneLine(unusable)
+	} else if report.Error != "" {
+		unusable = errors.New("llama.cpp's libraries cannot be used")
+	}
+	report.Print(w)
+	fmt.Fprintln(w, "models")
+	var failed error
+	for _, m := range configured {
+		state := "ok"
+		if err := m.runnable(unusable); err != nil {
+			state = oneLine(err)
+			failed = firstOf(failed, fmt.Errorf("%s %s cannot run: %w", m.role, m.label(), err))
+		}
+		fmt.Fprintf(w, "  %-11s %s, engine %s: %s\n", m.role, m.label(), m.Engine, state)
+	}
+	return failed
+}
+
+// configuredModel is a model and what it is for.
+type configuredModel struct {
+	ModelConfig
+	role string
+}
+
+// models lists the configured models.
+func (c *Config) models() []configuredModel {
+	var out []configuredModel
+	for _, t := range c.Cloud.Targets {
+		out = append(out, configuredModel{t, "target"})
+	}
+	if len(out) == 0 {
+		out = append(out, configuredModel{ModelConfig{Model: models.TargetName}, "target"})
+	}
+	if c.Edge.Draft.Model != "none" {
+		out = append(out, configuredModel{c.Edge.Draft, "draft"})
+	}
+	for i := range out {
+		if out[i].Engine == "" {
+			out[i].Engine = "reference"
+		}
+	}
+	return out
+}
+
+// runnable says why a model cannot run, as far as one sees without loading it.
+func (m ModelConfig) runnable(llamacpp error) error {
+	switch {
+	case m.Engine == "mock":
+		return nil
+	case m.Engine == "llamacpp" && llamacpp != nil:
+		return llamacpp
+	case m.Engine != "llamacpp" && !builtin(m.Engine):
+		if _, err := os.Stat(m.Engine); err != nil {
+			return fmt.Errorf("no plugin binary %s", m.Engine)
+		}
+	}
+	info, err := describeModel(m.Model)
+	if err != nil {
+		return err
+	}
+	if info.Note != "" {
+		return errors.New(info.Note)
+	}
+	if m.Engine != "llamacpp" && builtin(m.Engine) && info.Architecture != "llama" {
+		return fmt.Errorf("architecture %s needs engine: llamacpp", info.Architecture)
+	}
+	return nil
+}
