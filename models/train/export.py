@@ -37,6 +37,7 @@ def metadata(cfg, tok, name, kind, ctx):
     text, end, hd = v.index("<|endoftext|>"), v.index("<|end|>"), cfg["dim"] // cfg["heads"]
     return [
         s("general.architecture", "llama"), s("general.name", name), s("general.basename", "outrider-demo"),
+        s("general.license", "apache-2.0"),
         s("general.description", "Demo model of Outrider: tells very simple stories. Trained on TinyStories (CDLA-Sharing-1.0)."),
         u("general.file_type", {"f32": 0, "q8_0": 7}[kind]), u("general.quantization_version", 2),
         u("llama.context_length", ctx), u("llama.embedding_length", cfg["dim"]), u("llama.block_count", cfg["layers"]),
