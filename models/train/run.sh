@@ -33,8 +33,8 @@ train base_draft base_train.npy base_valid.npy $draft --ctx 256 --batch 2 --lr 3
 
 # Stage 2: chats, swapped names, windows of 512.
 train target train.npy valid.npy $target --init base_target.pt --batch 1 --drop 0.1 --lr 1.2e-3 --minutes 26
-python3 "$here/sample.py" target.pt tok.json train.npy written.npy 6
-train draft train.npy valid.npy $draft --init base_draft.pt --batch 2 --lr 2e-3 --minutes 15 --teacher target.pt --written written.npy
+python3 "$here/sample.py" target.pt tok.json train.npy written.npy 9
+train draft train.npy valid.npy $draft --init base_draft.pt --batch 2 --lr 2e-3 --minutes 16 --teacher target.pt --written written.npy
 
 python3 "$here/evaluate.py" target.pt draft.pt tok.json valid.npy
 python3 "$here/export.py" target.pt tok.json outrider-demo-target.gguf outrider-demo-target
