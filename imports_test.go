@@ -14,7 +14,7 @@ const module = "github.com/outrider-llm/outrider/"
 var rooms = map[string][]string{
 	"gguf":        {},
 	"proto":       {},
-	"models":      {},
+	"models":      {"gguf"},
 	"speculative": {},
 	"tokenizer":   {"gguf"},
 	"backend":     {"speculative", "tokenizer", "gguf", "models", "proto"},
