@@ -62,13 +62,14 @@ func walk(source, root, prefix string) []Model {
 
 // group is a model file, or the parts of one.
 type group struct {
-	id, first   string
-	have, parts int
-	size        int64
+	id, first string
+	files     []string
+	parts     int
+	size      int64
 }
 
 func (g *group) add(name, file string, size int64) {
-	g.have++
+	g.files = append(g.files, file) // in order: a walk is
 	g.size += size
 	g.parts = 1
 	if _, part, parts, ok := Split(name); ok {
@@ -80,9 +81,9 @@ func (g *group) add(name, file string, size int64) {
 }
 
 func (g *group) model(source string) Model {
-	m := Model{Source: source, Path: g.first, Parts: g.parts, Size: g.size, id: g.id, Problem: problem(g.first)}
-	if g.have != g.parts {
-		m.Problem = fmt.Sprintf("%d of its %d parts are there", g.have, g.parts)
+	m := Model{Source: source, Path: g.first, Files: g.files, Parts: g.parts, Size: g.size, id: g.id, Problem: problem(g.first)}
+	if len(g.files) != g.parts {
+		m.Problem = fmt.Sprintf("%d of its %d parts are there", len(g.files), g.parts)
 	}
 	return m
 }

@@ -33,12 +33,13 @@ var (
 
 // Model is a model file on this machine.
 type Model struct {
-	Name    string `json:"name"`   // what --target and --draft take
-	Source  string `json:"source"` // one of the constants above
-	Path    string `json:"path"`   // the file, or the first part
-	Parts   int    `json:"parts"`
-	Size    int64  `json:"size"`              // bytes, of all parts
-	Problem string `json:"problem,omitempty"` // why it cannot be used
+	Name    string   `json:"name"`              // what --target and --draft take
+	Source  string   `json:"source"`            // one of the constants above
+	Path    string   `json:"path"`              // the file, or the first part
+	Files   []string `json:"files"`             // all parts that are there, in order
+	Parts   int      `json:"parts"`             // that there should be
+	Size    int64    `json:"size"`              // bytes, of all parts
+	Problem string   `json:"problem,omitempty"` // why it cannot be used
 
 	id   string   // name within its source: repository and file, or Ollama's name
 	also []string // other ids of the same file
@@ -90,6 +91,27 @@ func (e Environment) Dir(configured string) string {
 		return ""
 	}
 	return filepath.Join(base, "outrider", "models")
+}
+
+// Token is the user's Hugging Face token: from HF_TOKEN, or where its own tools keep it; "" for none.
+func (e Environment) Token() string {
+	for _, v := range []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"} {
+		if t := strings.TrimSpace(e.Getenv(v)); t != "" {
+			return t
+		}
+	}
+	file := e.Getenv("HF_TOKEN_PATH")
+	if home := e.Getenv("HF_HOME"); file == "" && home != "" {
+		file = filepath.Join(home, "token")
+	}
+	if file == "" {
+		file = e.cache("huggingface", "token")
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // Find lists the models on this machine, those in dir first. What cannot be read is left out.

@@ -215,6 +215,27 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+func TestToken(t *testing.T) {
+	x := newTree(t)
+	e := x.at("linux")
+	check := func(want string) {
+		t.Helper()
+		if got := e.Token(); got != want {
+			t.Errorf("token %q, want %q", got, want)
+		}
+	}
+	check("")
+	x.write(".cache/huggingface/token", "hf_file\n")
+	check("hf_file")
+	x.write("hf/token", "hf_home")
+	x.env["HF_HOME"] = filepath.Join(x.home, "hf")
+	check("hf_home")
+	x.env["HF_TOKEN_PATH"] = filepath.Join(x.home, ".cache", "huggingface", "token")
+	check("hf_file")
+	x.env["HF_TOKEN"] = " hf_env "
+	check("hf_env")
+}
+
 func TestNames(t *testing.T) {
 	for name, want := range map[string]string{
 		"qwen2.5-7b-instruct-q4_k_m-00001-of-00002.gguf": "qwen2.5-7b-instruct-q4_k_m Q4_K_M",

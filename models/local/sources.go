@@ -157,7 +157,7 @@ func ollamaFile(root, file string) (Model, bool) {
 		if err != nil {
 			return Model{}, false // it is being downloaded, or was pruned
 		}
-		m := Model{Source: Ollama, Path: blob, Parts: 1, Size: st.Size(), Problem: problem(blob)}
+		m := Model{Source: Ollama, Path: blob, Files: []string{blob}, Parts: 1, Size: st.Size(), Problem: problem(blob)}
 		if m.Problem == "" && l.Size > 0 && l.Size != st.Size() {
 			m.Problem = "its download is not complete"
 		}

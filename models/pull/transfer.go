@@ -78,7 +78,7 @@ func (t *transfer) resume(ctx context.Context) error {
 	if !same || (t.total >= 0 && size > t.total) {
 		return t.reset()
 	}
-	if _, err := t.p.hashFile(ctx, t.f, t.out, size, t.hash); err != nil {
+	if err := t.p.hashFile(ctx, t.f, t.out, size, t.hash); err != nil {
 		return err
 	}
 	t.have = size
@@ -177,29 +177,29 @@ func (p *puller) sum(ctx context.Context, f file, name string, size int64) (stri
 	}
 	defer func() { _ = in.Close() }() // it was only read
 	h := sha256.New()
-	if _, err := p.hashFile(ctx, f, in, size, h); err != nil {
+	if err := p.hashFile(ctx, f, in, size, h); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // hashFile hashes the rest of an open file, reporting progress.
-func (p *puller) hashFile(ctx context.Context, f file, in io.Reader, size int64, h hash.Hash) (int64, error) {
+func (p *puller) hashFile(ctx context.Context, f file, in io.Reader, size int64, h hash.Hash) error {
 	buf := make([]byte, 1<<20)
 	var n int64
 	for {
 		if err := ctx.Err(); err != nil {
-			return n, err
+			return err
 		}
 		k, err := in.Read(buf)
 		h.Write(buf[:k])
 		n += int64(k)
 		p.Progress(Progress{File: path.Base(f.name), Part: f.part, Parts: f.parts, Done: n, Total: size, Checking: true})
 		if err == io.EOF {
-			return n, nil
+			return nil
 		}
 		if err != nil {
-			return n, err
+			return err
 		}
 	}
 }
