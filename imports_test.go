@@ -17,13 +17,14 @@ var rooms = map[string][]string{
 	"models":      {"gguf"},
 	"speculative": {},
 	"tokenizer":   {"gguf"},
+	"chat":        {"tokenizer"},
 	"backend":     {"speculative", "tokenizer", "gguf", "models", "proto"},
 	"drafter":     {"speculative", "tokenizer", "backend"},
 	"cloud":       {"speculative", "tokenizer", "backend", "drafter", "proto"},
-	"edge":        {"speculative", "tokenizer", "backend", "drafter", "proto"},
+	"edge":        {"speculative", "tokenizer", "chat", "backend", "drafter", "proto"},
 	"perception":  {"proto"},
-	"bench":       {"speculative", "tokenizer", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto"},
-	"cmd":         {"speculative", "tokenizer", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "bench"},
+	"bench":       {"speculative", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto"},
+	"cmd":         {"speculative", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "bench"},
 }
 
 // pure packages may use the standard library and these modules only.

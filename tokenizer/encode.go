@@ -18,8 +18,65 @@ func (t *Tokenizer) Encode(text string, o Options) []Token {
 	if o.AddBOS && t.bos >= 0 {
 		out = append(out, t.bos)
 	}
+	return t.fragments(out, t.partition(text, o), o.Exclude)
+}
+
+// Part is a piece of a text of mixed origin.
+type Part struct {
+	Text    string
+	Special bool // control tokens written in it count
+}
+
+// EncodeParts turns parts into tokens as if they were one text, but finds control tokens in the
+// special parts only. User-defined tokens in exclude are found there only, too.
+func (t *Tokenizer) EncodeParts(parts []Part, exclude map[Token]bool) []Token {
+	var all []part
+	for _, p := range parts {
+		o := Options{ParseSpecial: p.Special}
+		if !p.Special {
+			o.Exclude = exclude
+		}
+		for _, f := range t.partition(p.Text, o) {
+			if n := len(all); f.token < 0 && n > 0 && all[n-1].token < 0 {
+				all[n-1].text += f.text
+				continue
+			}
+			all = append(all, f)
+		}
+	}
+	return t.fragments(nil, all, exclude)
+}
+
+// SpecialSpans finds the control tokens written in a text, and the user-defined ones in also, as
+// pairs of byte offsets.
+func (t *Tokenizer) SpecialSpans(text string, also map[Token]bool) (spans [][2]int) {
+	whole := *t
+	whole.strip = nil
+	at := 0
+	for _, f := range whole.partition(text, Options{ParseSpecial: true}) {
+		if f.token >= 0 && (t.kinds[f.token] != kindUser || also[f.token]) {
+			spans = append(spans, [2]int{at, at + len(f.text)})
+		}
+		at += len(f.text)
+	}
+	return spans
+}
+
+// UserDefinedIn lists the user-defined tokens that are written in a text, blank ones left out.
+func (t *Tokenizer) UserDefinedIn(text string) map[Token]bool {
+	found := make(map[Token]bool)
+	for k := range t.present(text) {
+		if t.kinds[k] == kindUser && strings.TrimSpace(t.pieces[k]) != "" {
+			found[k] = true
+		}
+	}
+	return found
+}
+
+// fragments encodes raw text and passes special tokens through.
+func (t *Tokenizer) fragments(out []Token, parts []part, exclude map[Token]bool) []Token {
 	afterSpecial := true
-	for _, p := range t.partition(text, o) {
+	for _, p := range parts {
 		if p.token >= 0 {
 			out = append(out, p.token)
 			afterSpecial = true
@@ -31,7 +88,7 @@ func (t *Tokenizer) Encode(text string, o Options) []Token {
 		}
 		n := len(out)
 		out = t.enc.encode(out, s)
-		out = t.without(out, n, o.Exclude)
+		out = t.without(out, n, exclude)
 		afterSpecial = false
 	}
 	return out
