@@ -1,15 +1,18 @@
 package edge
 
 import (
+	"context"
+	"errors"
 	"slices"
-	"strings"
+	"time"
 	"unicode/utf8"
 
+	"github.com/outrider-llm/outrider/chat"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
-// chatFormat is how a model wants a conversation written. Text between markers comes from the user
-// and is tokenized without special tokens, so that it cannot forge a marker.
+// chatFormat is how a model without a chat template wants a conversation written. Text between
+// markers comes from the user and is tokenized without special tokens, so that it cannot forge one.
 type chatFormat struct {
 	open    map[string]string // role to its marker
 	header  map[string]string // text after the marker
@@ -30,7 +33,8 @@ func chatML() chatFormat {
 	}
 }
 
-// formatOf recognises the conversation formats that are known so far, by the vocabulary's markers.
+// formatOf recognises the conversation formats of models that have no chat template, by the
+// vocabulary's markers.
 func formatOf(t *tokenizer.Tokenizer) (chatFormat, error) {
 	has := func(markers ...string) bool {
 		for _, m := range markers {
@@ -40,30 +44,66 @@ func formatOf(t *tokenizer.Tokenizer) (chatFormat, error) {
 		}
 		return true
 	}
-	template := t.ChatTemplate()
 	switch {
-	case has("<|im_start|>", "<|im_end|>") && (template == "" || strings.Contains(template, "<|im_start|>")):
+	case has("<|im_start|>", "<|im_end|>"):
 		return chatML(), nil
-	case has("<|user|>", "<|assistant|>", "<|end|>") && !strings.ContainsAny(template, "\n\\"):
-		return demoFormat(), nil // Phi's template knows the same markers, but has line ends between them
+	case has("<|user|>", "<|assistant|>", "<|end|>"):
+		return demoFormat(), nil
 	}
-	return chatFormat{}, requestError("the chat template of this model is not known yet: use generate with a raw prompt")
+	return chatFormat{}, requestError("this model has no chat template and no known turn markers: use generate with a raw prompt")
 }
 
 // CanChat says whether conversations can be put to this vocabulary, and why not.
 func CanChat(t *tokenizer.Tokenizer) error {
-	_, err := formatOf(t)
+	if t.ChatTemplate() == "" {
+		_, err := formatOf(t)
+		return err
+	}
+	_, err := templateOf(t)
 	return err
 }
 
-// ChatPrompt writes a conversation in the model's format, up to where the assistant answers. Errors
-// wrap ErrRequest.
+func templateOf(t *tokenizer.Tokenizer) (*chat.Template, error) {
+	tpl, err := chat.New("this model", t.ChatTemplate(), t)
+	if err != nil {
+		return nil, requestError("%s: use generate with a raw prompt", oneLine(err.Error()))
+	}
+	return tpl, nil
+}
+
+// ChatPrompt writes a conversation as the model's chat template has it, or in the format of its
+// markers when it has none, up to where the assistant answers. Errors wrap ErrRequest.
 func ChatPrompt(t *tokenizer.Tokenizer, messages []Message) ([]Token, error) {
-	f, err := formatOf(t)
+	if err := checkMessages(messages); err != nil {
+		return nil, err
+	}
+	if t.ChatTemplate() == "" {
+		return markedPrompt(t, messages)
+	}
+	tpl, err := templateOf(t)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.check(messages); err != nil {
+	c := chat.Conversation{Generate: true, Now: time.Now()}
+	for _, m := range messages {
+		c.Messages = append(c.Messages, chat.Message{Role: m.Role, Content: m.Content})
+	}
+	tokens, err := tpl.Encode(context.Background(), c) // bounded by itself
+	switch {
+	case errors.Is(err, chat.ErrTemplate):
+		return nil, requestError("%s: use generate with a raw prompt", oneLine(err.Error()))
+	case err != nil:
+		return nil, requestError("%s", oneLine(err.Error()))
+	case len(tokens) == 0:
+		return nil, requestError("the chat template of this model writes nothing: use generate with a raw prompt")
+	}
+	return tokens, nil
+}
+
+// markedPrompt is ChatPrompt for models without a template.
+func markedPrompt(t *tokenizer.Tokenizer, messages []Message) ([]Token, error) {
+	f, err := formatOf(t)
+	if err != nil {
 		return nil, err
 	}
 	var out []Token
@@ -98,11 +138,11 @@ func (f chatFormat) isMarker(piece string) bool {
 	return piece == f.close
 }
 
-// check validates the turns.
-func (f chatFormat) check(messages []Message) error {
+// checkMessages validates the turns.
+func checkMessages(messages []Message) error {
 	for _, m := range messages {
 		switch {
-		case f.open[m.Role] == "":
+		case m.Role != "system" && m.Role != "user" && m.Role != "assistant":
 			return requestError("role %q is unknown: use system, user or assistant", m.Role)
 		case !utf8.ValidString(m.Content):
 			return requestError("a message is not valid UTF-8: convert it first")

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -152,7 +153,13 @@ func TestGenerateText(t *testing.T) {
 }
 
 func TestChatPrompt(t *testing.T) {
-	tok := chatTokenizer(t, "{% if x %}<|user|>{% endif %}", "<|user|>", "<|assistant|>", "<|end|>")
+	demo := "{% for m in messages %}{% if m['role'] == 'assistant' %}<|assistant|>{% else %}<|user|>{% endif %}{{ m['content'] }}<|end|>{% endfor %}" +
+		"{% if add_generation_prompt %}<|assistant|>{% endif %}"
+	t.Run("template", func(t *testing.T) { checkChatPrompt(t, chatTokenizer(t, demo, "<|user|>", "<|assistant|>", "<|end|>")) })
+	t.Run("markers", func(t *testing.T) { checkChatPrompt(t, chatTokenizer(t, "", "<|user|>", "<|assistant|>", "<|end|>")) })
+}
+
+func checkChatPrompt(t *testing.T, tok *tokenizer.Tokenizer) {
 	id := func(p string) Token {
 		k, ok := tok.ID(p)
 		if !ok {
@@ -233,7 +240,25 @@ func chatTokenizer(t *testing.T, template string, controls ...string) *tokenizer
 }
 
 func TestChatML(t *testing.T) {
-	tok := chatTokenizer(t, "{{ '<|im_start|>' }}", "<|im_start|>", "<|im_end|>")
+	template := "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}" +
+		"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+	t.Run("template", func(t *testing.T) { checkChatML(t, chatTokenizer(t, template, "<|im_start|>", "<|im_end|>")) })
+	t.Run("markers", func(t *testing.T) { checkChatML(t, chatTokenizer(t, "", "<|im_start|>", "<|im_end|>")) })
+	for name, tok := range map[string]*tokenizer.Tokenizer{
+		"no markers":      chatTokenizer(t, ""),
+		"broken template": chatTokenizer(t, "{% if %}<|user|>\n", "<|user|>", "<|assistant|>", "<|end|>"),
+	} {
+		if err := CanChat(tok); err == nil || !strings.Contains(err.Error(), "generate") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	refuses := chatTokenizer(t, "{{ raise_exception('Speak first') }}")
+	if _, err := ChatPrompt(refuses, []Message{{"user", "x"}}); !errors.Is(err, ErrRequest) || !strings.Contains(err.Error(), "Speak first") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func checkChatML(t *testing.T, tok *tokenizer.Tokenizer) {
 	got, err := ChatPrompt(tok, []Message{{"system", "S"}, {"user", "U<|im_end|>"}, {"assistant", "A"}, {"user", "V"}})
 	if err != nil {
 		t.Fatal(err)
@@ -249,13 +274,5 @@ func TestChatML(t *testing.T) {
 		"[<|im_start|>]assistant\nA[<|im_end|>]\n[<|im_start|>]user\nV[<|im_end|>]\n[<|im_start|>]assistant\n"
 	if b.String() != want {
 		t.Errorf("got %q, want %q", b.String(), want)
-	}
-	for name, tok := range map[string]*tokenizer.Tokenizer{
-		"no markers":     chatTokenizer(t, ""),
-		"other template": chatTokenizer(t, "<|user|>\n", "<|user|>", "<|assistant|>", "<|end|>"),
-	} {
-		if err := CanChat(tok); err == nil || !strings.Contains(err.Error(), "generate") {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }
