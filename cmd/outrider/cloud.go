@@ -52,6 +52,9 @@ then resume on another cloud.`,
 			if err := cfg.Cloud.fromFlags(targets, engine, pace, options); err != nil {
 				return err
 			}
+			if err := cfg.Models.resolve(cfg.Cloud.Targets); err != nil {
+				return err
+			}
 			ctx, stop := child.follow(c.Context(), c.InOrStdin())
 			defer stop()
 			return serveCloud(ctx, cfg.Cloud, child.addressFile, log)

@@ -21,9 +21,10 @@ import (
 
 // Config is everything that can be set; docs/configuration.md lists the keys.
 type Config struct {
-	Cloud CloudConfig `koanf:"cloud"`
-	Edge  EdgeConfig  `koanf:"edge"`
-	Log   LogConfig   `koanf:"log"`
+	Cloud  CloudConfig  `koanf:"cloud"`
+	Edge   EdgeConfig   `koanf:"edge"`
+	Models ModelsConfig `koanf:"models"`
+	Log    LogConfig    `koanf:"log"`
 }
 
 // CloudConfig configures `outrider cloud`.

@@ -47,6 +47,9 @@ and the cloud confirms or corrects. Without --draft the embedded demo draft is u
 			if err := cfg.Edge.fromFlags(draft, engine, runAhead, options); err != nil {
 				return err
 			}
+			if err := cfg.Edge.Draft.resolve(cfg.Models); err != nil {
+				return err
+			}
 			ctx, stop := child.follow(c.Context(), c.InOrStdin())
 			defer stop()
 			return serveEdge(ctx, cfg.Edge, child.addressFile, log)

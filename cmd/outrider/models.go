@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,22 +12,33 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/outrider-llm/outrider/gguf"
 	"github.com/outrider-llm/outrider/models"
+	"github.com/outrider-llm/outrider/models/local"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
 func newModels() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "models [FILE|FOLDER ...]",
+		Use:   "models [FILE|FOLDER|NAME ...]",
 		Short: "Describe GGUF files and say which of them can draft for which",
 		Long: `Describe the embedded models and the given GGUF files (or all in a folder). Models with the
-same vocabulary fingerprint can work together: the smaller drafts, the larger judges.`,
-		Example: "  outrider models\n  outrider models ~/models llama-68m-q8_0.gguf",
+same vocabulary fingerprint can work together: the smaller drafts, the larger judges. A model that
+"outrider models list" shows can also be named.`,
+		Example: `  outrider models
+  outrider models ~/models llama-68m-q8_0.gguf
+  outrider models pull Qwen/Qwen2.5-0.5B-Instruct-GGUF:q8_0
+  outrider models list
+  outrider models pair TARGET DRAFT`,
 		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := loadConfig(c)
+			if err != nil {
+				return err
+			}
 			names := []string{models.TargetName, models.DraftName}
 			for _, a := range args {
-				found, err := ggufFiles(a)
+				found, err := ggufFiles(cfg.Models, a)
 				if err != nil {
 					return err
 				}
@@ -51,6 +63,7 @@ same vocabulary fingerprint can work together: the smaller drafts, the larger ju
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.AddCommand(newModelsPull(), newModelsList(), newModelsPair())
 	return c
 }
 
@@ -63,11 +76,18 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-// ggufFiles returns the file itself, or the .gguf files of a folder.
-func ggufFiles(path string) ([]string, error) {
+// ggufFiles returns the file itself, the .gguf files of a folder, or the file of a known model.
+func ggufFiles(c ModelsConfig, path string) ([]string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("no file or folder %s", path)
+		m, known := c.find(path)
+		switch {
+		case known == nil:
+			return []string{m.Path}, nil
+		case !errors.Is(known, local.ErrUnknown):
+			return nil, known
+		}
+		return nil, fmt.Errorf("no file or folder %s, and no model of that name (see `outrider models list`)", path)
 	}
 	if !st.IsDir() {
 		return []string{path}, nil
@@ -97,6 +117,18 @@ func describeModel(name string) (modelInfo, error) {
 		return modelInfo{}, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
+	m := describe(name, f)
+	t, err := tokenizer.FromGGUF(f)
+	if err != nil {
+		m.Note = oneLine(err)
+		return m, nil
+	}
+	m.Tokens, m.Vocabulary = t.Size(), t.Fingerprint()
+	return m, nil
+}
+
+// describe reads all but the vocabulary.
+func describe(name string, f *gguf.File) modelInfo {
 	m := modelInfo{Model: name}
 	m.Name, _ = f.String("general.name")
 	m.Architecture, _ = f.String("general.architecture")
@@ -110,13 +142,7 @@ func describeModel(name string) (modelInfo, error) {
 			most, m.Types = bytes[kind], kind
 		}
 	}
-	t, err := tokenizer.FromGGUF(f)
-	if err != nil {
-		m.Note = oneLine(err)
-		return m, nil
-	}
-	m.Tokens, m.Vocabulary = t.Size(), t.Fingerprint()
-	return m, nil
+	return m
 }
 
 func printModels(w io.Writer, infos []modelInfo) {
