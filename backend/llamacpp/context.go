@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
@@ -25,7 +26,7 @@ const (
 )
 
 // newContext allocates the KV cache.
-func (e *Engine) newContext(d description) error {
+func (e *Engine) newContext(d description, lib *Library) error {
 	o := e.options
 	trained := int(llama.ModelNCtxTrain(e.model))
 	if trained <= 0 {
@@ -47,6 +48,9 @@ func (e *Engine) newContext(d description) error {
 		}
 		slog.Warn("the KV cache is smaller than the model's context: raise kv_tokens for longer ones", "kv_tokens", o.kvTokens, "context", o.context)
 		o.context = o.kvTokens
+	}
+	if o.flash == llama.FlashAttentionTypeAuto && !offloads(o, lib) && llama.GGMLBlockSize(o.typeV) == 1 {
+		o.flash = llama.FlashAttentionTypeDisabled // llama.cpp would use it, at a quarter of the speed on CPUs; quantised values need it
 	}
 	all := int(llama.MaxParallelSequences())
 	if o.sequences > all {
@@ -109,19 +113,16 @@ func (e *Engine) probe(ctx context.Context) error {
 
 // describe fills in Info.
 func (e *Engine) describe(d description, lib *Library) {
-	gpus := ""
-	for _, dev := range lib.Devices {
-		if e.options.gpuLayers != 0 && dev.Kind != llama.GGMLBackendDeviceTypeCPU.String() {
-			gpus += "+" + dev.Description
+	where := " cpu " + digest([]byte(lib.System))
+	if offloads(e.options, lib) {
+		where = ""
+		for _, dev := range lib.Devices {
+			where += " " + dev.Description
 		}
-	}
-	if gpus == "" {
-		gpus = " cpu " + digest([]byte(lib.System))
 	}
 	kv := fmt.Sprint(e.options.typeK, "/", e.options.typeV)
 	quantisation := llama.FtypeName(llama.ModelFtype(e.model))
-	numerics := fmt.Sprintf("llamacpp/%d %s %s %s%s kv %s fa %s threads %d", version, lib.Version, fingerprint(lib.Found), quantisation,
-		strings.Replace(gpus, "+", " ", 1), kv, llama.FlashAttnTypeName(e.options.flash), e.options.threads)
+	numerics := fmt.Sprintf("llamacpp/%d %s %s %s%s kv %s fa %s threads %d", version, lib.Version, fingerprint(lib.Found), quantisation, where, kv, llama.FlashAttnTypeName(e.options.flash), e.options.threads)
 	const most = 256 // a longer one would not travel
 	if len(numerics) > most {
 		numerics = numerics[:most-9] + " " + digest([]byte(numerics))
@@ -131,6 +132,13 @@ func (e *Engine) describe(d description, lib *Library) {
 		ContextLength: e.options.context, VocabularySize: e.vocab, Vocabulary: d.tok.Fingerprint(), EndTokens: d.tok.EndTokens(),
 		Numerics: numerics, Sequences: e.options.sequences, KVTokens: e.rows, Trees: true, Parameters: llama.ModelNParams(e.model),
 	}
+}
+
+// offloads says whether anything but the CPU runs the model.
+func offloads(o options, lib *Library) bool {
+	return o.gpuLayers != 0 && slices.ContainsFunc(lib.Devices, func(d library.Device) bool {
+		return d.Kind != llama.GGMLBackendDeviceTypeCPU.String() && d.Kind != llama.GGMLBackendDeviceTypeACCEL.String()
+	})
 }
 
 func digest(b []byte) string {

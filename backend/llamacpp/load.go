@@ -157,7 +157,7 @@ func open(ctx context.Context, path string, d description, o options, progress f
 	e := &Engine{model: m, turn: make(chan struct{}, 1), vocab: d.tok.Size(), options: o,
 		sequences: map[backend.Sequence]*sequence{}, abort: &abortable{}}
 	if err = e.suits(); err == nil {
-		err = e.newContext(d)
+		err = e.newContext(d, lib)
 	}
 	if err == nil {
 		err = e.probe(ctx)

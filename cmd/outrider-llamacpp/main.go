@@ -1,22 +1,39 @@
 // Command outrider-llamacpp is the model plugin that runs models with llama.cpp. Outrider starts it;
-// by hand it only has the command doctor.
+// by hand it only has the commands doctor and bench, which outrider's commands of that name call.
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/backend/llamacpp"
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "doctor" {
-		os.Exit(doctor(os.Args[2:]))
+	if len(os.Args) < 2 {
+		backend.Serve(llamacpp.Load)
+		return
 	}
-	backend.Serve(llamacpp.Load)
+	switch os.Args[1] {
+	case "doctor":
+		os.Exit(doctor(os.Args[2:]))
+	case "bench":
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		err := bench(ctx, os.Args[2:], os.Stdout, os.Stderr)
+		stop()
+		if err != nil && !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "outrider-llamacpp:", err)
+			os.Exit(1)
+		}
+	default:
+		backend.Serve(llamacpp.Load) // it explains itself when no host started it
+	}
 }
 
 // doctor prints which libraries are found and what they can do.
