@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"fmt"
+
 	"github.com/nikolalohinski/gonja/v2/builtins"
 	structures "github.com/nikolalohinski/gonja/v2/builtins/control_structures"
 	"github.com/nikolalohinski/gonja/v2/exec"
@@ -13,13 +15,26 @@ import (
 // for itself. What loads other templates is not among them.
 func controlStructures() *exec.ControlStructureSet {
 	all := make(map[string]parser.ControlStructureParser)
+	depth := 0
 	for _, name := range []string{"for", "if", "set", "macro", "call", "filter", "with", "raw", "do", "break", "continue"} {
 		if parse, ok := builtins.ControlStructures.Get(name); ok {
-			all[name] = watch(name, parse)
+			all[name] = nested(&depth, watch(name, parse))
 		}
 	}
-	all["generation"] = parseGeneration
+	all["generation"] = nested(&depth, parseGeneration)
 	return exec.NewControlStructureSet(all)
+}
+
+// nested bounds how deep statements of one template, which is parsed by one goroutine, stand in one another.
+func nested(depth *int, parse parser.ControlStructureParser) parser.ControlStructureParser {
+	return func(p, args *parser.Parser) (nodes.ControlStructure, error) {
+		*depth++
+		defer func() { *depth-- }()
+		if *depth > maxDepth {
+			return nil, fmt.Errorf("statements stand more than %d deep in one another", maxDepth)
+		}
+		return parse(p, args)
+	}
 }
 
 // statement is a control structure that accounts for itself.

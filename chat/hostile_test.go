@@ -56,6 +56,12 @@ func TestHostileTemplates(t *testing.T) {
 		"syntax":       `{{ 1 +`,
 		"modulo":       `{{ 1 % 0 }}`,
 		"brackets":     `{{ ` + deep + ` }}`,
+		"open":         strings.Repeat("{{(", 50000),
+		"open 2":       strings.Repeat("{{", 100000),
+		"nested":       strings.Repeat("{%if 1%}", 30000),
+		"nested sets":  strings.Repeat("{%set x%}", 20000),
+		"nested 2":     strings.Repeat("{%if 1%}", 10000) + strings.Repeat("{%endif%}", 10000) + "{{ 1 % 0 }}",
+		"comment":      strings.Repeat("{#", 100000) + "{%if",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
@@ -96,11 +102,11 @@ func TestCancelled(t *testing.T) {
 func TestMended(t *testing.T) {
 	vars := map[string]any{"n": 3, "d": map[string]any{"b": 1, "a": "<é'\">"}, "empty": map[string]any{}, "f": 2.5, "big": 1e20, "s": "  a,b,c  "}
 	for source, want := range map[string]string{
-		`{{ 'a,b,c'.split(',', 1)|join('|') }}`:     "a|b,c",
-		`{{ 'a,b,c'.rsplit(',', 1)|join('|') }}`:    "a,b|c",
-		`{{ ' a  b c '.split()|join('|') }}`:        "a|b|c",
-		`{{ ' a  b c '.split(none, 1)|join('|') }}`: "a|b c ",
-		`{{ 'a</think>b'.split('</think>')[-1] }}`:  "b",
+		`{{ 'a,b,c'.split(',', 1)|join('|') }}`:                                                                "a|b,c",
+		`{{ 'a,b,c'.rsplit(',', 1)|join('|') }}`:                                                               "a,b|c",
+		`{{ ' a  b c '.split()|join('|') }}`:                                                                   "a|b|c",
+		`{{ ' a  b c '.split(none, 1)|join('|') }}`:                                                            "a|b c ",
+		`{{ 'a</think>b'.split('</think>')[-1] }}`:                                                             "b",
 		`{{ d|tojson }}`:                                                                                       `{"a": "<é'\">", "b": 1}`,
 		`{{ d|tojson(ensure_ascii=true) }}`:                                                                    `{"a": "<\u00e9'\">", "b": 1}`,
 		`{{ '🥊'|tojson(ensure_ascii=true) }}`:                                                                  `"\ud83e\udd4a"`,

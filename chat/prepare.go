@@ -20,7 +20,24 @@ func prepare(source string, c *config.Config) (string, error) {
 	if err := w.bound(); err != nil {
 		return "", err
 	}
-	return w.group(0, len(w.all)), nil
+	return w.tags(), nil
+}
+
+// tags rewrites each tag by itself, so that no bracket reaches beyond its own.
+func (w *rewriter) tags() string {
+	var b strings.Builder
+	for i := 0; i < len(w.all); {
+		end := i + 1
+		switch w.all[i].Type {
+		case tokens.VariableBegin, tokens.BlockBegin:
+			for end < len(w.all) && w.all[end].Type != tokens.VariableEnd && w.all[end].Type != tokens.BlockEnd {
+				end++
+			}
+		}
+		b.WriteString(w.group(i, end))
+		i = end
+	}
+	return b.String()
 }
 
 // rewriter works on the tokens of a template; each stands for its text up to the next one.
