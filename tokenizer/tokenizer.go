@@ -30,6 +30,7 @@ const (
 	kindUnknown = 2
 	kindControl = 3
 	kindUser    = 4
+	kindUnused  = 5
 	kindByte    = 6
 )
 
@@ -132,12 +133,17 @@ func special(f *gguf.File, name string, size int) Token {
 	return Token(v)
 }
 
-// fingerprint names the vocabulary: equal for two files whose ids mean the same.
+// fingerprint names the vocabulary: equal for two files whose ids mean the same. Rows at the end that
+// stand for no token are left out, since files of one family are padded to different lengths.
 func (t *Tokenizer) fingerprint(rules ...string) {
 	h := sha256.New()
 	write := func(s string) { fmt.Fprintf(h, "%d:%s", len(s), s) } // a hash never fails
 	write(t.model)
-	for i, p := range t.pieces {
+	n := len(t.pieces)
+	for n > 0 && t.kinds[n-1] == kindUnused {
+		n--
+	}
+	for i, p := range t.pieces[:n] {
 		write(p)
 		h.Write([]byte{byte(t.kinds[i])})
 	}
