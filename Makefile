@@ -13,7 +13,7 @@ help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build bin/outrider (static, no C compiler)
+build: ## Build bin/outrider (static) and its plugin bin/outrider-llamacpp, without a C compiler
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
 .PHONY: demo

@@ -1,3 +1,5 @@
+//go:build verify
+
 package llamacpp
 
 import (
@@ -17,6 +19,9 @@ import (
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
+
+// The tests have a tag of their own because the package's dependency ends the process where libffi is
+// missing, and `go test ./...` is to pass on a machine with nothing but Go.
 
 // The test binary is its own plugin.
 func TestMain(m *testing.M) {

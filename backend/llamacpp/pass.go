@@ -56,6 +56,7 @@ func (e *Engine) decode(ctx context.Context) error {
 	case err != nil || code == 0:
 		return err
 	case ctx.Err() != nil:
+		shared.log.take() // what it says of being aborted explains no later failure
 		return ctx.Err()
 	case code == 1:
 		return errFull
