@@ -43,7 +43,7 @@ type Speeds struct {
 	Row           time.Duration // what each further row of a pass costs the target
 }
 
-// ErrTooLong: no prompt leaves room in the models' contexts.
+// ErrTooLong says that no prompt leaves room in the models' contexts.
 var ErrTooLong = errors.New("the prompts do not fit the context")
 
 const sequence backend.Sequence = 1

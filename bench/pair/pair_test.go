@@ -29,7 +29,11 @@ func vocabulary(t *testing.T, score float32, pieces ...string) *tokenizer.Tokeni
 		all, types = append(all, fmt.Sprintf("<0x%02X>", i)), append(types, 6)
 	}
 	for _, p := range pieces {
-		all, types = append(all, p), append(types, 1)
+		kind := int32(1)
+		if strings.HasPrefix(p, "[PAD") { // as the converters mark it
+			kind = 5
+		}
+		all, types = append(all, p), append(types, kind)
 	}
 	scores := make([]float32, len(all))
 	scores[len(all)-1] = score

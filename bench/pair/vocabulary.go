@@ -28,7 +28,7 @@ var padding = regexp.MustCompile(`^(?:\[PAD\d+\]|<pad_?\d+>|<unused_?\d+>|<\|(?:
 // Compare compares the vocabularies of a target and a draft.
 func Compare(target, draft *tokenizer.Tokenizer) Fit {
 	f := Fit{Target: target.Size(), Draft: draft.Size()}
-	if target.Fingerprint() == draft.Fingerprint() {
+	if target.Fingerprint() == draft.Fingerprint() && f.Target == f.Draft {
 		f.Fits, f.Identical, f.Text = true, true, fmt.Sprintf("the same vocabulary of %d tokens", f.Target)
 		return f
 	}
@@ -59,6 +59,8 @@ func Compare(target, draft *tokenizer.Tokenizer) Fit {
 	case !f.Fits:
 		f.Text = fmt.Sprintf("different vocabularies: %d of %d token ids mean something else, first %d: %q and %q",
 			f.Differ, both, first, target.Piece(first), draft.Piece(first))
+	case f.Extra == 0 && target.Fingerprint() == draft.Fingerprint():
+		f.Text = fmt.Sprintf("the same vocabulary: %d rows in both, the other rows are padding (%d rows in the target, %d in the draft)", both, f.Target, f.Draft)
 	case f.Padding+f.Extra == 0:
 		f.Text = fmt.Sprintf("the same %d tokens; the rules by which text is split differ, those of the target count", both)
 	case f.Extra == 0:
