@@ -108,10 +108,14 @@ func TestMemoryIsFreedByReleaseAndRollback(t *testing.T) {
 func TestDraft(t *testing.T) {
 	e := engine(t, models.DraftName)
 	prompt := toks(2045, 300, 301, 302)
-	seg := backend.Segment{Sequence: 1, Tokens: prompt, Setup: greedy}
+	endless := &backend.Setup{Params: speculative.Params{LogitBias: map[backend.Token]float32{}}}
+	for _, end := range e.Info().EndTokens {
+		endless.Params.LogitBias[end] = -1000
+	}
+	seg := backend.Segment{Sequence: 1, Tokens: prompt, Setup: endless}
 	want := slices.Clone(prompt)
 	for len(want) < 24 {
-		c := forward(t, e, backend.Segment{Sequence: 9, Tokens: want, Setup: greedy})
+		c := forward(t, e, backend.Segment{Sequence: 9, Tokens: want, Setup: endless})
 		want = append(want, c[len(c)-1].Token)
 	}
 	want = want[len(prompt):]

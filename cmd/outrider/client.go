@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -40,6 +41,8 @@ func (e *edgeClient) Close() error { return e.conn.Close() }
 
 // generate runs one request and hands each response to emit.
 func (e *edgeClient) generate(ctx context.Context, r *outriderv1.GenerateRequest, emit func(*outriderv1.GenerateResponse)) (*outriderv1.Summary, error) {
+	ctx, cancel := context.WithCancel(ctx) // a stream that is left early must end
+	defer cancel()
 	stream, err := e.Generate(ctx, r)
 	if err != nil {
 		return nil, e.explain(err)
@@ -124,8 +127,11 @@ func (r *requestFlags) request() (*outriderv1.GenerateRequest, error) {
 	if r.seed < 0 {
 		s.Seed = rand.Uint64()
 	}
-	if r.topK < 0 || r.maxTokens < 0 {
-		return nil, usagef("--top-k and --max-tokens must be 0 (off) or more")
+	if r.topK < 0 || r.maxTokens < 0 || r.topK > math.MaxInt32 || r.maxTokens > math.MaxInt32 {
+		return nil, usagef("--top-k and --max-tokens must be from 0 (off) to %d", math.MaxInt32)
+	}
+	if r.deadline < 0 || r.deadline.Milliseconds() > math.MaxUint32 || (r.deadline > 0 && r.deadline < time.Millisecond) {
+		return nil, usagef("--deadline is %s, must be 0 (none) or from 1ms to 49 days", r.deadline)
 	}
 	s.TopK = uint32(r.topK)
 	for k, v := range r.bias {

@@ -165,7 +165,7 @@ func unmarshal(k *koanf.Koanf) (*Config, error) {
 	if err != nil {
 		return nil, usagef("configuration: %s", strings.TrimSpace(strings.ReplaceAll(err.Error(), "decoding failed due to the following error(s):", "")))
 	}
-	return c, nil
+	return c, c.validate()
 }
 
 // envKeys maps the name of an environment variable to its configuration key.

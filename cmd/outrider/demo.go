@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/outrider-llm/outrider/models"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // demoPace is what a step of a 70B-class model on one GPU node costs: a demo-sized target would be
@@ -92,8 +94,14 @@ func runDemo(ctx context.Context, f demoFlags, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if f.rounds < 1 || f.tokens < 1 || f.rtt < 0 {
+	if f.rounds < 1 || f.tokens < 1 || f.tokens > math.MaxInt32 || f.rtt < 0 {
 		return usagef("--rounds and --max-tokens must be at least 1, --rtt not negative")
+	}
+	if _, err := parseRunAhead(f.runAhead); err != nil {
+		return err
+	}
+	if err := (speculative.Params{Temperature: f.temperature}).Validate(); err != nil {
+		return usageError{err}
 	}
 	s, edge, err := startDemo(ctx, f, w)
 	if err != nil {

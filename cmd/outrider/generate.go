@@ -52,8 +52,10 @@ The prompt comes from the argument or from standard input.`,
 				return generateJSON(c, edge, req)
 			}
 			sum, err := edge.generate(c.Context(), req, p.response)
-			fmt.Fprintln(c.OutOrStdout())
-			if err != nil {
+			if p.text && p.err == nil {
+				_, p.err = fmt.Fprintln(c.OutOrStdout())
+			}
+			if err = firstOf(err, p.failed(), lateEnd(sum)); err != nil {
 				return err
 			}
 			if stats || isTerminal(c.OutOrStdout()) {
@@ -69,6 +71,22 @@ The prompt comes from the argument or from standard input.`,
 	f.BoolVar(&asJSON, "json", false, "print one JSON object at the end: text, tokens with their fates, figures")
 	f.BoolVar(&stats, "stats", false, "print the status line to standard error even when piped")
 	return c
+}
+
+// failed says that the text could not be written.
+func (p *printer) failed() error {
+	if p.err != nil {
+		return fmt.Errorf("the answer could not be written: %w", p.err)
+	}
+	return nil
+}
+
+// lateEnd is an error when the deadline cut the answer off: a script must notice.
+func lateEnd(s *outriderv1.Summary) error {
+	if s.GetFinish() == outriderv1.Finish_FINISH_DEADLINE {
+		return fmt.Errorf("the deadline passed after %d tokens: the answer is not finished", s.GetGeneratedTokens())
+	}
+	return nil
 }
 
 // addEdgeFlag adds --edge, the address of a running edge.

@@ -12,8 +12,11 @@ func newInstall() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "install",
 		Short: "Fetch what an engine needs",
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Long: `Fetch what an engine needs besides this program. The built-in engines need nothing; llamacpp needs
+llama.cpp's shared libraries. "outrider doctor" says what is there.`,
+		Example: "  outrider install llamacpp",
+		Args:    noArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newInstallLlamacpp())
 	return c

@@ -91,15 +91,15 @@ type lossless struct {
 }
 
 func runLossless(ctx context.Context, f losslessFlags, w, stderr io.Writer) error {
+	if f.n < 1 || f.tokens < 1 || f.parallel < 1 || !(f.cut >= 0 && f.cut <= 1) {
+		return usagef("--n, --max-tokens and --parallel must be at least 1, --cut between 0 and 1")
+	}
 	prompts := workload.Stories(f.n)
 	if f.prompts != "" {
 		var err error
 		if prompts, err = workload.Read(f.prompts, f.n); err != nil {
 			return err
 		}
-	}
-	if f.n < 1 || f.tokens < 1 || f.parallel < 1 || f.cut < 0 || f.cut > 1 {
-		return usagef("--n, --max-tokens and --parallel must be at least 1, --cut between 0 and 1")
 	}
 	l := &lossless{f: f, stderr: stderr}
 	var err error

@@ -7,14 +7,17 @@ import (
 	"strings"
 
 	"github.com/muesli/termenv"
+	"golang.org/x/term"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
 // printer writes generated text, coloured by fate on a terminal.
 type printer struct {
-	w   io.Writer
-	out *termenv.Output
+	w    io.Writer
+	out  *termenv.Output
+	text bool  // something was written
+	err  error // the first failure to write
 }
 
 // newPrinter colours when mode is always, or auto and w is a terminal (NO_COLOR is obeyed).
@@ -38,11 +41,7 @@ func newPrinter(w io.Writer, mode string) (*printer, error) {
 
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // Colours of the fates, from the terminal's own palette.
@@ -60,8 +59,9 @@ func (p *printer) response(m *outriderv1.GenerateResponse) {
 		b.WriteString(p.style(t.GetText(), t.GetFate(), t.GetUnverified()))
 	}
 	b.WriteString(m.GetTail())
-	if b.Len() > 0 {
-		fmt.Fprint(p.w, b.String())
+	if b.Len() > 0 && p.err == nil {
+		p.text = true
+		_, p.err = fmt.Fprint(p.w, b.String())
 	}
 }
 
