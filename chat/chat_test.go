@@ -91,7 +91,8 @@ var search = json.RawMessage(`{"type": "function", "function": {"name": "search"
 func conversations() map[string]Conversation {
 	now := time.Date(2026, 3, 9, 8, 5, 0, 0, time.UTC)
 	call := []ToolCall{{ID: "abcdef123", Name: "weather", Arguments: json.RawMessage(`{"place": "Zürich", "days": 2, "unit": "C"}`)}}
-	return map[string]Conversation{
+	found := []ToolCall{{ID: "abcdef124", Name: "search", Arguments: json.RawMessage(`{"query": "it's <b> \"q\""}`)}}
+	all := map[string]Conversation{
 		"one turn":    {Messages: []Message{{Role: "user", Content: "Hello there!"}}, Generate: true, Now: now},
 		"no opening":  {Messages: []Message{{Role: "user", Content: "Hi"}, {Role: "assistant", Content: "Hello."}}, Now: now},
 		"system":      {Messages: []Message{{Role: "system", Content: "  Be brief.\n"}, {Role: "user", Content: " What is 1 < 2 & 'why'? \n"}}, Generate: true, Now: now},
@@ -101,9 +102,19 @@ func conversations() map[string]Conversation {
 		"tools":       {Messages: []Message{{Role: "system", Content: "Use tools."}, {Role: "user", Content: "Weather in Zürich?"}}, Tools: []json.RawMessage{weather, search}, Generate: true, Now: now},
 		"tool result": {Messages: []Message{{Role: "user", Content: "Weather?"}, {Role: "assistant", ToolCalls: call}, {Role: "tool", ToolCallID: "abcdef123", Name: "weather", Content: `{"sky": "clear"}`}}, Tools: []json.RawMessage{weather}, Generate: true, Now: now},
 		"tool talk":   {Messages: []Message{{Role: "user", Content: "Weather?"}, {Role: "assistant", Content: "I look.", ToolCalls: call}, {Role: "tool", ToolCallID: "abcdef123", Name: "weather", Content: "clear"}, {Role: "assistant", Content: "It is clear."}, {Role: "user", Content: "Thanks"}}, Tools: []json.RawMessage{weather, search}, Generate: true, Now: now},
+		"described":   {Messages: []Message{{Role: "system", Content: "Use tools."}, {Role: "user", Content: "Find it"}}, Tools: []json.RawMessage{search}, Generate: true, Now: now},
+		"answered":    {Messages: []Message{{Role: "user", Content: "Find it"}, {Role: "assistant", ToolCalls: found}, {Role: "tool", ToolCallID: "abcdef124", Name: "search", Content: "[]"}, {Role: "assistant", Content: "Nothing."}, {Role: "user", Content: "Well."}}, Tools: []json.RawMessage{search}, Generate: true, Now: now},
+		"variables":   {Messages: []Message{{Role: "system", Content: "S"}, {Role: "user", Content: "A"}}, Variables: map[string]any{"functions": `[{"name": "f"}]`, "datetime": "today", "enable_thinking": false}, Generate: true, Now: now},
 		"two systems": {Messages: []Message{{Role: "system", Content: "A"}, {Role: "user", Content: "B"}, {Role: "system", Content: "C"}, {Role: "user", Content: "D"}}, Generate: true, Now: now},
 		"wrong order": {Messages: []Message{{Role: "assistant", Content: "A"}, {Role: "user", Content: "B"}}, Generate: true, Now: now},
 	}
+	for name, c := range all {
+		if c.Variables == nil { // what one of the templates cannot do without
+			c.Variables = map[string]any{"functions": `[{"name": "f"}]`, "datetime": "today"}
+			all[name] = c
+		}
+	}
+	return all
 }
 
 type job struct {
@@ -122,7 +133,7 @@ type answer struct {
 	Error string  `json:"error"`
 }
 
-func asJob(c Conversation, template string) job {
+func asJob(c Conversation, template string, texts bool) job {
 	var messages []map[string]any
 	for _, m := range c.Messages {
 		v := map[string]any{"role": m.Role, "content": m.Content}
@@ -131,7 +142,12 @@ func asJob(c Conversation, template string) job {
 		}
 		var calls []any
 		for _, call := range m.ToolCalls {
-			calls = append(calls, map[string]any{"id": call.ID, "type": "function", "function": json.RawMessage(`{"name": "` + call.Name + `", "arguments": ` + string(call.Arguments) + `}`)})
+			args := []byte(call.Arguments)
+			if texts {
+				args, _ = json.Marshal(string(call.Arguments)) // of a string, never fails
+			}
+			function := `{"name": "` + call.Name + `", "arguments": ` + string(args) + `}`
+			calls = append(calls, map[string]any{"id": call.ID, "type": "function", "function": json.RawMessage(function)})
 		}
 		if calls != nil {
 			v["tool_calls"] = calls
@@ -186,11 +202,16 @@ func TestRendersAsHuggingFace(t *testing.T) {
 	all := templates(t)
 	for name, source := range all {
 		for kind, c := range conversations() {
-			jobs, places = append(jobs, asJob(c, source)), append(places, place{name, kind})
+			texts := false
+			if tpl, err := New(name, source, vocabulary(t, source)); err == nil && c.calls() {
+				texts = tpl.texts()
+			}
+			jobs, places = append(jobs, asJob(c, source, texts)), append(places, place{name, kind})
 		}
 	}
 	answers := byHuggingFace(t, jobs)
 	equal, refused, lenient := 0, 0, 0
+	compared := make(map[string]int)
 	for i, want := range answers {
 		p := places[i]
 		parts, err := render(t, p.template, all[p.template], conversations()[p.conversation])
@@ -205,10 +226,17 @@ func TestRendersAsHuggingFace(t *testing.T) {
 			t.Errorf("%s, %s: %v", p.template, p.conversation, err)
 		case escapesByAccident(*want.Text) && joined(parts) == html.UnescapeString(*want.Text):
 			equal++
+			compared[p.template]++
 		case joined(parts) != *want.Text:
 			t.Errorf("%s, %s:\n got %q\nwant %q", p.template, p.conversation, joined(parts), *want.Text)
 		default:
 			equal++
+			compared[p.template]++
+		}
+	}
+	for name := range all {
+		if compared[name] < 2 {
+			t.Errorf("%s: %d texts compared only", name, compared[name])
 		}
 	}
 	t.Logf("%d templates: %d texts equal, %d conversations refused by both, %d fail in Python only, of %d", len(all), equal, refused, lenient, len(jobs))

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -141,6 +142,26 @@ func TestMended(t *testing.T) {
 	} {
 		if got, err := say(t, source, vars); err != nil || got != want {
 			t.Errorf("%s\n got %q %v\nwant %q", source, got, err, want)
+		}
+	}
+}
+
+// A template that joins a call's arguments to a text gets them as JSON.
+func TestArguments(t *testing.T) {
+	for source, want := range map[string]string{
+		`{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments|tojson }}{% endfor %}{% endfor %}`:                                        `{"b": 1, "a": "x"}`,
+		`{% for m in messages %}{% for c in m.tool_calls %}{{ '=' + c.function.arguments }}{% endfor %}{% endfor %}`:                                         `={"b":1,"a":"x"}`,
+		`{% for m in messages %}{% for c in m.tool_calls %}{% for k, v in c.function.arguments|items %}{{ k }}:{{ v }},{% endfor %}{% endfor %}{% endfor %}`: `b:1,a:x,`,
+	} {
+		tpl, err := New("test", source, vocabulary(t, source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range []string{`{"b":1,"a":"x"}`, `"{\"b\":1,\"a\":\"x\"}"`} {
+			parts, err := tpl.Render(context.Background(), Conversation{Messages: []Message{{Role: "assistant", ToolCalls: []ToolCall{{Name: "f", Arguments: json.RawMessage(args)}}}}})
+			if got := joined(parts); err != nil || got != want {
+				t.Errorf("%s: got %q %v, want %q", source, got, err, want)
+			}
 		}
 	}
 }

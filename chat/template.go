@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/nikolalohinski/gonja/v2/config"
@@ -23,6 +25,7 @@ type Template struct {
 	t       *tokenizer.Tokenizer
 	parsed  *exec.Template
 	markers map[tokenizer.Token]bool // user-defined tokens that the template writes itself
+	texts   func() bool              // says whether it wants a call's arguments as a JSON text
 }
 
 // New reads a template; name tells which model it belongs to. Errors wrap ErrTemplate.
@@ -42,7 +45,27 @@ func New(name, source string, t *tokenizer.Tokenizer) (tpl *Template, err error)
 	if err != nil {
 		return nil, fmt.Errorf("%w of %s: %s", ErrTemplate, name, brief(err, source))
 	}
-	return &Template{name: name, t: t, parsed: parsed, markers: t.UserDefinedIn(source)}, nil
+	tpl = &Template{name: name, t: t, parsed: parsed, markers: t.UserDefinedIn(source)}
+	tpl.texts = sync.OnceValue(tpl.wantsTexts)
+	return tpl, nil
+}
+
+// wantsTexts tries the template on a call with arguments as an object, which is what Hugging Face passes.
+// A template that adds them to a text as they are wants JSON instead: OpenAI's protocol has it so.
+func (t *Template) wantsTexts() bool {
+	const object, text = `{"needle__": "x"}`, `"needle__"`
+	c := Conversation{Messages: []Message{{Role: "user", Content: "x"}, {Role: "assistant", ToolCalls: []ToolCall{{ID: "call12345", Name: "f", Arguments: json.RawMessage(object)}}}}}
+	same := func(_, s string) string { return s }
+	out, err := t.render(context.Background(), c, same, false)
+	if err == nil && !strings.Contains(out, `'needle__'`) {
+		return false
+	}
+	out, err = t.render(context.Background(), c, same, true)
+	return err == nil && strings.Contains(out, text)
+}
+
+func (c Conversation) calls() bool {
+	return slices.ContainsFunc(c.Messages, func(m Message) bool { return len(m.ToolCalls) > 0 })
 }
 
 // brief makes one line of gonja's error, which quotes the whole template.
@@ -97,7 +120,8 @@ func (t *Template) Render(ctx context.Context, c Conversation) ([]Part, error) {
 		return nil, err
 	}
 	m := newMarks(t.t, t.markers)
-	want, err := t.render(ctx, c, m.plain)
+	texts := c.calls() && t.texts()
+	want, err := t.render(ctx, c, m.plain, texts)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +129,7 @@ func (t *Template) Render(ctx context.Context, c Conversation) ([]Part, error) {
 		if m.level > all && !m.found {
 			return []Part{{Text: want, Special: true}}, nil
 		}
-		got, err := t.render(ctx, c, m.mark)
+		got, err := t.render(ctx, c, m.mark, texts)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, err
@@ -152,10 +176,10 @@ func check(c Conversation) error {
 	return nil
 }
 
-// render runs the template once; every text passes through mark.
-func (t *Template) render(ctx context.Context, c Conversation, mark func(key, s string) string) (out string, err error) {
+// render runs the template once; every text passes through mark. texts: calls' arguments are JSON texts.
+func (t *Template) render(ctx context.Context, c Conversation, mark func(key, s string) string, texts bool) (out string, err error) {
 	defer caught(&err, t.name)
-	data, size, err := variables(c, mark)
+	data, size, err := variables(c, mark, texts)
 	if err != nil {
 		return "", err
 	}
@@ -184,7 +208,7 @@ func (t *Template) render(ctx context.Context, c Conversation, mark func(key, s 
 }
 
 // variables are what the template sees of a conversation, and its size in bytes.
-func variables(c Conversation, mark func(key, s string) string) (map[string]any, int, error) {
+func variables(c Conversation, mark func(key, s string) string, texts bool) (map[string]any, int, error) {
 	size := 0
 	text := func(key, s string) string {
 		size += len(s)
@@ -202,7 +226,7 @@ func variables(c Conversation, mark func(key, s string) string) (map[string]any,
 	}
 	messages := list{}
 	for _, m := range c.Messages {
-		v, err := message(m, text)
+		v, err := message(m, text, texts)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -224,7 +248,7 @@ func variables(c Conversation, mark func(key, s string) string) (map[string]any,
 }
 
 // message is the shape that Hugging Face gives a turn.
-func message(m Message, text func(key, s string) string) (any, error) {
+func message(m Message, text func(key, s string) string, texts bool) (any, error) {
 	place := "content"
 	if m.Role == "assistant" {
 		place = ownOf
@@ -237,7 +261,7 @@ func message(m Message, text func(key, s string) string) (any, error) {
 	if len(m.ToolCalls) > 0 {
 		calls := list{}
 		for _, call := range m.ToolCalls {
-			args, err := arguments(call.Arguments, text)
+			args, err := arguments(call.Arguments, text, texts)
 			if err != nil {
 				return nil, fmt.Errorf("%w: arguments of the call of %.40q: %s", ErrConversation, call.Name, err)
 			}
@@ -260,15 +284,17 @@ func message(m Message, text func(key, s string) string) (any, error) {
 }
 
 // arguments reads a call's arguments, an object that OpenAI's protocol writes into a string.
-func arguments(raw json.RawMessage, text func(key, s string) string) (any, error) {
-	if len(bytes.TrimSpace(raw)) == 0 {
-		return object(), nil
-	}
+func arguments(raw json.RawMessage, text func(key, s string) string, texts bool) (any, error) {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
-		if raw = []byte(s); len(bytes.TrimSpace(raw)) == 0 {
-			return object(), nil
-		}
+		raw = []byte(s)
 	}
-	return readJSON(raw, text)
+	if len(bytes.TrimSpace(raw)) == 0 {
+		raw = []byte("{}")
+	}
+	v, err := readJSON(raw, text)
+	if err == nil && texts {
+		return text("arguments", string(raw)), nil
+	}
+	return v, err
 }

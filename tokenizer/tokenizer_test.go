@@ -131,15 +131,18 @@ func TestStreamEqualsDecode(t *testing.T) {
 
 // A quadratic tokenizer would take minutes here.
 func TestLongInputsAreLinear(t *testing.T) {
-	k := demo(t)
-	for _, s := range []string{"a", " ", "ab", "\n", "🥊", "7", " a"} {
-		begin := time.Now()
-		text := strings.Repeat(s, 1<<20/len(s))
-		if got := k.Decode(k.Encode(text, Options{})); got != text {
-			t.Errorf("1 MB of %q does not come back", s)
-		}
-		if d := time.Since(begin); d > 20*time.Second {
-			t.Errorf("1 MB of %q took %v", s, d)
+	chars := []string{"c:<bos>", "n:▁", "n:a", "n:aa", "n:aaaa", "n:b", "n:7", "n:\n", "n:\n\n", "n:▁▁", "n:🥊"}
+	for name, k := range map[string]*Tokenizer{"byte-level": demo(t), "SentencePiece": spmModel(t),
+		"characters": vocabulary(t, "gemma4", "", []string{"a a", "aa aa", "▁ ▁"}, chars...)} {
+		for _, s := range []string{"a", " ", "ab", "\n", "🥊", "7", " a"} {
+			begin := time.Now()
+			text := strings.Repeat(s, 1<<20/len(s))
+			if got := k.Decode(k.Encode(text, Options{})); got != text {
+				t.Errorf("%s: 1 MB of %q does not come back", name, s)
+			}
+			if d := time.Since(begin); d > 20*time.Second {
+				t.Errorf("%s: 1 MB of %q took %v", name, s, d)
+			}
 		}
 	}
 }
