@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,8 +71,11 @@ func runPull(c *cobra.Command, m ModelsConfig, reference, sha string, asJSON boo
 		Progress: show.progress, Say: show.say}, reference)
 	show.end()
 	if err != nil {
-		if errors.Is(err, pull.ErrReference) {
+		switch {
+		case errors.Is(err, pull.ErrReference):
 			return usageError{err}
+		case errors.Is(err, context.Canceled):
+			fmt.Fprintln(c.ErrOrStderr(), "what has come is kept: the same command goes on from there")
 		}
 		return err
 	}
