@@ -110,6 +110,38 @@ func TestAgreesWithLibllama(t *testing.T) {
 	}
 }
 
+// The Qwen 2 fixture is a Hugging Face folder; libllama reads a GGUF made of it.
+func TestQwenAgreesWithLibllama(t *testing.T) {
+	loadLibrary(t)
+	dir := filepath.Join(dataDir(t), "qwen2")
+	k, err := FromHF(os.DirFS(dir), "qwen2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "merges.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	merges := slices.DeleteFunc(strings.Split(string(text), "\n"), func(l string) bool { return l == "" || strings.HasPrefix(l, "#version") })
+	types := make([]int32, k.Size())
+	for i, kind := range k.kinds {
+		types[i] = int32(kind)
+	}
+	eos, _ := k.EOS()
+	var b bytes.Buffer
+	err = gguf.Write(&b, []gguf.KV{{Key: "general.architecture", Value: "llama"}, {Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.pre", Value: "qwen2"},
+		{Key: "tokenizer.ggml.tokens", Value: k.pieces}, {Key: "tokenizer.ggml.token_type", Value: types}, {Key: "tokenizer.ggml.merges", Value: merges},
+		{Key: "tokenizer.ggml.bos_token_id", Value: uint32(eos)}, {Key: "tokenizer.ggml.eos_token_id", Value: uint32(eos)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "qwen2.gguf")
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, file, textsPerVocabulary)
+}
+
 // Each pre-tokenizer, on a vocabulary that merges any two bytes: a word cut elsewhere shows.
 func TestPreTokenizersAgreeWithLibllama(t *testing.T) {
 	loadLibrary(t)
