@@ -57,7 +57,8 @@ func countTo(e *exec.Evaluator, a *exec.VarArgs) (*exec.Value, error) {
 		}
 		n = append(n, v.Integer())
 	}
-	from, to, step := 0, 0, 1
+	var from, to int
+	step := 1
 	switch len(n) {
 	case 1:
 		to = n[0]

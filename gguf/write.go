@@ -31,7 +31,7 @@ func Write(w io.Writer, kvs []KV, tensors []Data) error {
 	put(uint64(len(kvs)))
 	for _, kv := range kvs {
 		str(kv.Key)
-		if err := writeValue(&b, kv.Value, put, str); err != nil {
+		if err := writeValue(kv.Value, put, str); err != nil {
 			return fmt.Errorf("%s: %w", kv.Key, err)
 		}
 	}
@@ -60,7 +60,7 @@ func Write(w io.Writer, kvs []KV, tensors []Data) error {
 
 func pad(n uint64) uint64 { return (n + defaultAlignment - 1) / defaultAlignment * defaultAlignment }
 
-func writeValue(b *bytes.Buffer, v any, put func(any), str func(string)) error {
+func writeValue(v any, put func(any), str func(string)) error {
 	array := func(k Kind, n int) { put(uint32(Array)); put(uint32(k)); put(uint64(n)) }
 	switch v := v.(type) {
 	case string:

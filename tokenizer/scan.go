@@ -17,14 +17,6 @@ func run(s string, i int, class func(rune) bool, limit int) int {
 	return i
 }
 
-// at returns the character at i and its length, none at the end.
-func at(s string, i int) (rune, int) {
-	if i >= len(s) {
-		return -1, 0
-	}
-	return decode(s[i:])
-}
-
 // after skips one character of a class at i.
 func after(s string, i int, class func(rune) bool) int { return run(s, i, class, 1) }
 
