@@ -221,7 +221,7 @@ func variables(c Conversation, mark func(key, s string) string, texts bool) (map
 			data[name], err = readJSON(raw, text)
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("%w: variable %s: %s", ErrConversation, name, err)
+			return nil, 0, fmt.Errorf("%w: variable %s: %w", ErrConversation, name, err)
 		}
 	}
 	messages := list{}
@@ -238,7 +238,7 @@ func variables(c Conversation, mark func(key, s string) string, texts bool) (map
 		for i, raw := range c.Tools {
 			v, err := readJSON(raw, text)
 			if err != nil {
-				return nil, 0, fmt.Errorf("%w: tool %d is no JSON: %s", ErrConversation, i+1, err)
+				return nil, 0, fmt.Errorf("%w: tool %d is no JSON: %w", ErrConversation, i+1, err)
 			}
 			tools = append(tools, v)
 		}
@@ -263,7 +263,7 @@ func message(m Message, text func(key, s string) string, texts bool) (any, error
 		for _, call := range m.ToolCalls {
 			args, err := arguments(call.Arguments, text, texts)
 			if err != nil {
-				return nil, fmt.Errorf("%w: arguments of the call of %.40q: %s", ErrConversation, call.Name, err)
+				return nil, fmt.Errorf("%w: arguments of the call of %.40q: %w", ErrConversation, call.Name, err)
 			}
 			f := object(field{"name", text("name", call.Name)}, field{"arguments", args})
 			entry := []field{{"type", "function"}, {"function", f}}
