@@ -120,35 +120,7 @@ func (e *Engine) forward(ctx context.Context, batch []backend.Segment) ([]backen
 
 // Draft implements backend.Model. Other calls get their turn between two tokens.
 func (e *Engine) Draft(ctx context.Context, req backend.DraftRequest, emit func(speculative.Choice) bool) error {
-	s := req.Segment
-	if s.Parents != nil {
-		return fmt.Errorf("%w: drafting goes on from a chain", backend.ErrInvalid)
-	}
-	s.From = len(s.Tokens)
-	if req.MaxTokens > 0 && s.From > 0 {
-		s.From--
-	}
-	path, version := float32(1), uint64(0)
-	for n := 1; ; n++ {
-		c, v, err := e.draftOne(ctx, s, version)
-		switch {
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // the contract: no error when ctx ends a draft
-		case err != nil:
-			return err
-		case req.MaxTokens <= 0:
-			return nil
-		}
-		path *= c.Confidence
-		if !emit(c) || n >= req.MaxTokens || path < req.MinPath || slices.Contains(e.info.EndTokens, c.Token) {
-			return nil
-		}
-		s = backend.Segment{Sequence: s.Sequence, Start: s.Start + len(s.Tokens), Tokens: []backend.Token{c.Token}}
-		if s.Start >= e.info.ContextLength {
-			return nil
-		}
-		version = v
-	}
+	return backend.DraftSteps(ctx, req, e.info, e.draftOne, emit)
 }
 
 // draftOne runs one step of a draft. version is that of the sequence after the step before, 0 for
