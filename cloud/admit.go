@@ -114,8 +114,12 @@ func (l *loop) retryAfter() time.Duration {
 }
 
 func (l *loop) describe() *outriderv1.TargetInfo {
-	return &outriderv1.TargetInfo{Name: l.target.Name, Vocabulary: l.info.Vocabulary,
+	t := &outriderv1.TargetInfo{Name: l.target.Name, Vocabulary: l.info.Vocabulary,
 		ContextLength: uint32(l.info.ContextLength), Numerics: l.info.Numerics, Pace: l.target.Pace}
+	if p := l.target.Tokenizer; p != nil {
+		t.Tokenizer = p.Digest[:]
+	}
+	return t
 }
 
 // received handles one message, or the end of the receiving side.

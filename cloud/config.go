@@ -12,6 +12,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/tokenizer"
 )
 
 // Target is a large model that this cloud serves.
@@ -22,6 +23,8 @@ type Target struct {
 	Bytes func(backend.Token) []byte
 	// Pace describes an emulated step cost, empty when the target runs at its own speed.
 	Pace string
+	// Tokenizer is what edges fetch; nil: they must bring their own.
+	Tokenizer *tokenizer.Packed
 }
 
 // restarter is what a Model offers whose process may die and come back.
@@ -64,6 +67,9 @@ func (c *Config) defaults() error {
 			return fmt.Errorf("two targets are named %q", t.Name)
 		case t.Model == nil:
 			return fmt.Errorf("target %q has no model", t.Name)
+		case t.Tokenizer != nil && t.Tokenizer.Vocabulary != t.Model.Info().Vocabulary:
+			return fmt.Errorf("target %q has vocabulary %s, its tokenizer %s: name the model's own GGUF file as its tokenizer",
+				t.Name, t.Model.Info().Vocabulary, t.Tokenizer.Vocabulary)
 		}
 		seen[t.Name] = true
 	}

@@ -24,6 +24,7 @@ type Server struct {
 	c       Config
 	loops   map[string]*loop
 	opening chan struct{} // a place for each stream whose Open is being read
+	giving  chan struct{} // and for each tokenizer that is being sent
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 }
@@ -34,7 +35,8 @@ func NewServer(c Config) (*Server, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{c: c, loops: map[string]*loop{}, cancel: cancel, opening: make(chan struct{}, c.MaxOpening)}
+	s := &Server{c: c, loops: map[string]*loop{}, cancel: cancel, opening: make(chan struct{}, c.MaxOpening),
+		giving: make(chan struct{}, maxGiving)}
 	for _, t := range c.Targets {
 		l := newLoop(&s.c, t)
 		s.loops[t.Name] = l
@@ -254,13 +256,9 @@ func (s *Server) checked(o *outriderv1.Open) (*loop, *request, error) {
 	if o == nil {
 		return nil, nil, invalid("the first message of a stream must be open")
 	}
-	name := o.GetModel()
-	if name == "" {
-		name = s.c.Targets[0].Name
-	}
-	l, ok := s.loops[name]
-	if !ok {
-		return nil, nil, status.Errorf(codes.NotFound, "no model %.64q here, there is %s", name, s.names())
+	l, err := s.loop(o.GetModel())
+	if err != nil {
+		return nil, nil, err
 	}
 	r, err := checkOpen(o, l.target, l.info, &s.c)
 	if err != nil {
@@ -268,6 +266,17 @@ func (s *Server) checked(o *outriderv1.Open) (*loop, *request, error) {
 		return nil, nil, err
 	}
 	return l, r, nil
+}
+
+// loop returns the loop of a target, of the first one when name is empty.
+func (s *Server) loop(name string) (*loop, error) {
+	if name == "" {
+		name = s.c.Targets[0].Name
+	}
+	if l, ok := s.loops[name]; ok {
+		return l, nil
+	}
+	return nil, status.Errorf(codes.NotFound, "no model %.64q here, there is %s", name, s.names())
 }
 
 func (s *Server) names() string {

@@ -32,7 +32,7 @@ func (s *session) goAlone(why string) {
 		a.limit = min(a.limit, len(s.prompt)+m)
 	}
 	e := speculative.Ending{MaxLength: a.limit, EndTokens: s.ends, Stop: s.r.Stop}
-	if t := s.e.c.Tokenizer; t != nil {
+	if t := s.voc.tok; t != nil {
 		e.Piece = t.Bytes
 	}
 	a.ender = speculative.NewEnder(e)

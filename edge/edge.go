@@ -27,7 +27,13 @@ type Config struct {
 	Vocabulary string               // fingerprint; default: the tokenizer's, else the draft's
 	Cloud      string               // host:port
 	Model      string               // name of the target; empty: the cloud's default
-	Dial       []grpc.DialOption    // credentials and the like; default: plain text
+	// Learn the target's tokenizer from the cloud. Tokenizer is then the draft's: what to begin with
+	// while no cloud is in reach, and what tells whether the draft fits.
+	Learn bool
+	Cache string // folder that keeps the tokenizers of targets; empty: none
+	// Chat puts a conversation into tokens; default: ChatPrompt.
+	Chat func(*tokenizer.Tokenizer, []Message) ([]Token, error)
+	Dial []grpc.DialOption // credentials and the like; default: plain text
 
 	Fallback      Fallback      // default: FallbackFail
 	FallbackAfter time.Duration // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
@@ -66,6 +72,9 @@ func (c *Config) defaults() error {
 				ErrVocabulary, i.Name, i.Vocabulary, c.Vocabulary)
 		}
 	}
+	if c.Chat == nil {
+		c.Chat = ChatPrompt
+	}
 	if c.Fallback == FallbackDefault {
 		c.Fallback = FallbackFail
 	}
@@ -89,14 +98,15 @@ func (c *Config) defaults() error {
 
 // Edge serves generations. Its methods are safe for concurrent use.
 type Edge struct {
-	c      Config
-	link   *uplink
-	ctx    context.Context // of all requests
-	cancel context.CancelCauseFunc
-	hard   context.Context // of what must outlive a request to clean up after it
-	kill   context.CancelFunc
-	seq    atomic.Uint64
-	wg     sync.WaitGroup // sessions and drafters
+	c       Config
+	link    *uplink
+	learner *learner
+	ctx     context.Context // of all requests
+	cancel  context.CancelCauseFunc
+	hard    context.Context // of what must outlive a request to clean up after it
+	kill    context.CancelFunc
+	seq     atomic.Uint64
+	wg      sync.WaitGroup // sessions and drafters
 
 	mu     sync.Mutex
 	closed bool
@@ -115,6 +125,11 @@ func New(c Config) (*Edge, error) {
 		e.kill()
 		e.cancel(nil)
 		return nil, err
+	}
+	e.learner = newLearner(e)
+	e.link.told = e.learner.told
+	if e.c.Learn { // so that the first request finds it known
+		e.wg.Go(e.learner.begin)
 	}
 	return e, nil
 }
@@ -189,8 +204,12 @@ func (e *Edge) Status(ctx context.Context) (Status, error) {
 	if s.RTT = time.Duration(e.link.rtt.Load()); s.RTT == 0 {
 		s.RTT = time.Since(begin)
 	}
+	known := e.learner.of(e.c.Model)
+	if known != nil && known.unfit != nil {
+		s.Note = join(s.Note, known.unfit.Error())
+	}
 	for _, t := range targets {
-		if (t.GetName() == e.c.Model || e.c.Model == "") && e.c.Vocabulary != "" && t.GetVocabulary() != e.c.Vocabulary {
+		if (t.GetName() == e.c.Model || e.c.Model == "") && !e.c.Learn && e.c.Vocabulary != "" && t.GetVocabulary() != e.c.Vocabulary {
 			s.Note = join(s.Note, fmt.Sprintf("target %s has another vocabulary: use a draft that was made for it", t.GetName()))
 		}
 		if e.c.Model == "" {

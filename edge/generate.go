@@ -18,20 +18,17 @@ func (e *Edge) Generate(ctx context.Context, r Request, emit func(Event) error) 
 	if err := r.validate(); err != nil {
 		return Summary{}, err
 	}
-	prompt, err := r.prompt(e.c.Tokenizer)
-	if err != nil {
-		return Summary{}, err
-	}
-	s, err := e.newSession(r, prompt, began)
-	if err != nil {
-		return Summary{}, err
-	}
 	if err := e.begin(); err != nil {
 		return Summary{}, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.ctx, func() { cancel(context.Cause(e.ctx)) })()
+	s, err := e.prepare(ctx, r, began)
+	if err != nil {
+		e.wg.Done()
+		return Summary{}, err
+	}
 	e.c.Metrics.active.Inc()
 	defer e.c.Metrics.active.Dec()
 	go func() {
@@ -54,30 +51,46 @@ func (e *Edge) Generate(ctx context.Context, r Request, emit func(Event) error) 
 	return s.sum, s.err
 }
 
-func (e *Edge) newSession(r Request, prompt []Token, began time.Time) (*session, error) {
-	s := &session{e: e, r: r, prompt: prompt, began: began, events: make(chan Event), fallback: r.Fallback}
+// prepare turns a request into a session.
+func (e *Edge) prepare(ctx context.Context, r Request, began time.Time) (*session, error) {
+	voc, err := e.learn(ctx, &r)
+	if err != nil {
+		return nil, err
+	}
+	prompt, err := r.prompt(voc.tok, e.c.Chat)
+	if err != nil {
+		return nil, err
+	}
+	return e.newSession(r, voc, prompt, began)
+}
+
+func (e *Edge) newSession(r Request, voc *vocabulary, prompt []Token, began time.Time) (*session, error) {
+	s := &session{e: e, r: r, voc: voc, prompt: prompt, began: began, events: make(chan Event), fallback: r.Fallback}
 	if s.fallback == FallbackDefault {
 		s.fallback = e.c.Fallback
 	}
 	if s.fallback == FallbackDraft && e.c.Draft == nil {
 		return nil, requestError("fallback draft is asked for, but this edge has no draft model: use fail or wait")
 	}
+	if s.fallback == FallbackDraft && voc.unfit != nil {
+		return nil, voc.unfit
+	}
 	if r.Model == "" {
 		s.r.Model = e.c.Model
 	}
 	s.r.Stop = slices.Clone(r.Stop)
-	s.out = newOutput(e.c.Tokenizer, s.r.Stop, len(r.Messages) > 0)
+	s.out = newOutput(voc.tok, s.r.Stop, len(r.Messages) > 0)
 	s.sum = Summary{PromptTokens: len(prompt), Exact: true}
 	_, _ = rand.Read(s.id[:]) // never fails
 	c := speculative.ProposerConfig{Depth: e.c.Depth, MinPath: e.c.MinPath, Gap: e.c.Gap, Branches: e.c.Branches,
 		MaxLength: s.maxLength()}
-	vocabulary := 0
-	if t := e.c.Tokenizer; t != nil {
-		vocabulary, s.ends = t.Size(), t.EndTokens()
-	}
-	if e.c.Draft != nil {
+	vocabulary := voc.size
+	s.ends = slices.Clone(voc.ends)
+	if e.c.Draft != nil && voc.unfit == nil {
 		i := e.c.Draft.Info()
-		vocabulary = max(vocabulary, i.VocabularySize)
+		if !e.c.Learn || vocabulary == 0 {
+			vocabulary = max(vocabulary, i.VocabularySize)
+		}
 		s.ends = append(s.ends, i.EndTokens...)
 		c.DraftContext = i.ContextLength
 		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt)}

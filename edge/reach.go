@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -18,7 +19,7 @@ import (
 func (s *session) open() {
 	s.opened++
 	o := &outriderv1.Open{
-		Session: s.id[:], Model: s.r.Model, Vocabulary: s.e.c.Vocabulary, Tokens: tokensToProto(s.p.Log()),
+		Session: s.id[:], Model: s.r.Model, Vocabulary: s.voc.print, Tokens: tokensToProto(s.p.Log()),
 		PromptLength: uint32(len(s.prompt)), Sampling: backend.SamplingToProto(s.r.Params), Stop: s.r.Stop,
 		IgnoreEnd: s.r.IgnoreEnd, Stream: uint32(s.opened), Numerics: s.sum.Numerics,
 	}
@@ -44,7 +45,8 @@ func (s *session) open() {
 // up takes the cloud's answer to open.
 func (s *session) up(o *outriderv1.Opened) {
 	t := o.GetTarget()
-	if v := s.e.c.Vocabulary; v != "" && t.GetVocabulary() != v {
+	if v := s.voc.print; v != "" && t.GetVocabulary() != v {
+		s.e.learner.forget(s.r.Model)
 		s.end(speculative.NotFinished, fmt.Errorf("%w: target %s has %s, this edge %s: use a draft that was made for it",
 			ErrVocabulary, t.GetName(), t.GetVocabulary(), v))
 		return
@@ -89,6 +91,9 @@ func (s *session) lost(err error) {
 	}
 	s.lastErr = err
 	if final := permanent(err, s.e.c.Cloud); final != nil {
+		if errors.Is(final, ErrVocabulary) {
+			s.e.learner.forget(s.r.Model) // the target was replaced: the next request asks anew
+		}
 		s.end(speculative.NotFinished, final)
 		return
 	}
@@ -110,15 +115,7 @@ const (
 
 // patience is how long the cloud may be out of reach, 0: for ever.
 func (s *session) patience() time.Duration {
-	switch after := s.e.c.FallbackAfter; {
-	case s.fallback == FallbackWait:
-		return 0
-	case after > 0:
-		return after
-	case s.fallback == FallbackDraft:
-		return draftAfter
-	}
-	return failAfter
+	return patienceOf(&s.e.c, s.fallback)
 }
 
 // outOfReach applies the fallback policy.

@@ -104,7 +104,7 @@ func (r *Request) validate() error {
 }
 
 // prompt turns the request's input into tokens.
-func (r *Request) prompt(t *tokenizer.Tokenizer) ([]Token, error) {
+func (r *Request) prompt(t *tokenizer.Tokenizer, chat func(*tokenizer.Tokenizer, []Message) ([]Token, error)) ([]Token, error) {
 	if len(r.Tokens) > 0 {
 		return r.Tokens, nil
 	}
@@ -112,7 +112,7 @@ func (r *Request) prompt(t *tokenizer.Tokenizer) ([]Token, error) {
 		return nil, requestError("this edge has no tokenizer: give the prompt in tokens")
 	}
 	if len(r.Messages) > 0 {
-		return ChatPrompt(t, r.Messages)
+		return chat(t, r.Messages)
 	}
 	tokens := t.Encode(r.Prompt, tokenizer.Options{AddBOS: t.AddBOS(), ParseSpecial: true})
 	if len(tokens) == 0 {

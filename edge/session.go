@@ -17,6 +17,7 @@ import (
 type session struct {
 	e        *Edge
 	r        Request
+	voc      *vocabulary
 	prompt   []Token
 	ends     []Token
 	fallback Fallback
@@ -199,7 +200,7 @@ func (s *session) drafted(r draftResult) {
 		s.aloneDone(r)
 		return
 	case r.ok:
-		s.p.Drafted(r.id, r.choice, r.took)
+		s.p.Drafted(r.id, s.voc.proposable(r.choice), r.took)
 		s.sum.Drafted++
 	case r.off: // the work is never given back, so no more is asked for
 		s.e.c.Logger.Warn("the draft is out of use, the target goes on alone", "error", r.err)

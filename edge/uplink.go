@@ -29,6 +29,7 @@ type uplink struct {
 	heard    atomic.Int64    // when anything last arrived, nanoseconds since began
 	rtt      atomic.Int64    // nanoseconds, 0: not measured
 	began    time.Time
+	told     func(model, vocabulary string, tokenizer []byte) // hears of each target that the cloud tells of
 
 	mu       sync.Mutex
 	conn     *grpc.ClientConn
@@ -169,6 +170,7 @@ func (l *uplink) contextOf(model string) int {
 
 // learn remembers what a request for a model was answered by.
 func (l *uplink) learn(model string, t *outriderv1.TargetInfo) {
+	l.told(model, t.GetVocabulary(), t.GetTokenizer())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.contexts[model] = int(t.GetContextLength())

@@ -51,7 +51,7 @@ func (t *Tokenizer) spm(scores []float32) error {
 		e.bytes[b] = id
 	}
 	t.enc = e
-	t.fingerprint(scoreText(scores))
+	t.fingerprint(scoreText(scores[:min(len(scores), t.used())]))
 	return nil
 }
 

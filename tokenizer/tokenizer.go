@@ -139,11 +139,7 @@ func (t *Tokenizer) fingerprint(rules ...string) {
 	h := sha256.New()
 	write := func(s string) { fmt.Fprintf(h, "%d:%s", len(s), s) } // a hash never fails
 	write(t.model)
-	n := len(t.pieces)
-	for n > 0 && t.kinds[n-1] == kindUnused {
-		n--
-	}
-	for i, p := range t.pieces[:n] {
+	for i, p := range t.pieces[:t.used()] {
 		write(p)
 		h.Write([]byte{byte(t.kinds[i])})
 	}

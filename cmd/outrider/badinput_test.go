@@ -119,8 +119,27 @@ func TestForeignVocabulary(t *testing.T) {
 	defer s.stop()
 	code, _, errs := outrider(t, "", "generate", "--edge", s.edge.addr(), "Once upon a time")
 	t.Logf("| foreign vocabulary | %d | %s |", code, strings.TrimSpace(errs))
-	if code != exitError || !strings.Contains(errs, "vocabulary") || strings.Count(errs, "\n") > 2 {
+	if code != exitError || !strings.Contains(errs, "the vocabularies differ") || strings.Count(errs, "\n") > 2 {
 		t.Errorf("code %d: %q", code, errs)
+	}
+}
+
+// TestNoFileOfTheTarget: an edge without a draft needs nothing but the cloud's address.
+func TestNoFileOfTheTarget(t *testing.T) {
+	target := filepath.Join("..", "..", "..", "shared", "data", "models", "stories260K.gguf")
+	if !fileExists(target) {
+		t.Skip("no ../shared/data/models/stories260K.gguf")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s, err := startStack(ctx, stackConfig{draft: "none", cloudArgs: []string{"--target", target}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	code, out, errs := outrider(t, "", "generate", "--edge", s.edge.addr(), "-t", "0", "-n", "24", "Once upon a time")
+	if code != 0 || !strings.Contains(out, "there was a little") {
+		t.Errorf("code %d, %q, %q", code, out, errs)
 	}
 }
 

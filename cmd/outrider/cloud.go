@@ -167,12 +167,16 @@ func launchTargets(ctx context.Context, configs []ModelConfig, log *slog.Logger)
 		if err != nil {
 			return nil, stop, err
 		}
+		packed, err := m.packed()
+		if err != nil {
+			return nil, stop, err
+		}
 		h, err := m.launch(ctx, "target "+m.label(), log)
 		if err != nil {
 			return nil, stop, err
 		}
 		hosts = append(hosts, h)
-		t := cloud.Target{Name: m.label(), Model: h}
+		t := cloud.Target{Name: m.label(), Model: h, Tokenizer: packed}
 		if tok != nil {
 			t.Bytes = tok.Bytes
 		}

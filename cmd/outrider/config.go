@@ -49,6 +49,7 @@ type EdgeConfig struct {
 	FallbackAfter time.Duration `koanf:"fallback_after"`
 	RunAhead      float64       `koanf:"run_ahead"` // 0: the cloud's default
 	Depth         int           `koanf:"depth"`     // 0: adaptive, negative: never draft
+	Cache         string        `koanf:"cache"`     // folder that keeps tokenizers of targets; empty: the user's cache, none: none
 }
 
 // LogConfig configures logging to standard error.

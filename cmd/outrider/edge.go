@@ -30,7 +30,10 @@ func newEdge() *cobra.Command {
 		Short: "Draft beside the user for a target in the cloud",
 		Long: `Draft beside the user for a target in the cloud. Programs on this device ("outrider generate",
 "outrider chat") ask the edge; it drafts with a small model that has the target's vocabulary,
-and the cloud confirms or corrects. Without --draft the embedded demo draft is used.`,
+and the cloud confirms or corrects. Without --draft the embedded demo draft is used.
+
+The target's tokenizer comes from the cloud and is kept in edge.cache, so the edge needs no file
+of the target.`,
 		Example: `  outrider edge
   outrider edge --cloud gpu1:7600 --draft llama-68m-q8_0.gguf --fallback draft
   outrider edge --draft none                      # the target works alone`,
@@ -63,7 +66,8 @@ and the cloud confirms or corrects. Without --draft the embedded demo draft is u
 	f.String("fallback", "wait", "with no cloud in reach: fail, wait or draft (edge.fallback)")
 	f.Duration("fallback-after", 0, "how long the cloud may be out of reach before that (edge.fallback_after)")
 	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
-	bind(f, map[string]string{"listen": "edge.listen", "admin": "edge.admin", "cloud": "edge.cloud", "model": "edge.model",
+	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
+	bind(f, map[string]string{"cache": "edge.cache", "listen": "edge.listen", "admin": "edge.admin", "cloud": "edge.cloud", "model": "edge.model",
 		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth"})
 	f.StringVar(&draft, "draft", "", "GGUF file or embedded model, or none (edge.draft.model)")
 	f.StringVar(&engine, "engine", "", "reference, mock, or a plugin binary's path (edge.draft.engine)")
@@ -123,12 +127,12 @@ func serveEdge(ctx context.Context, c EdgeConfig, addressFile string, log *slog.
 		defer func() { _ = h.Close() }() // the host logs what goes wrong
 		draft = h
 	}
-	tok, err := c.vocabulary()
+	tok, learn, err := c.vocabulary()
 	if err != nil {
 		return err
 	}
 	reg := cloud.NewRegistry()
-	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
+	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Learn: learn, Cache: c.cache(log), Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
 		FallbackAfter: c.FallbackAfter, RunAhead: c.RunAhead, Depth: c.Depth, Logger: log, Metrics: edge.NewMetrics(reg)})
 	if err != nil {
 		return err

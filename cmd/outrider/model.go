@@ -97,6 +97,27 @@ func (m ModelConfig) tokenizer() (*tokenizer.Tokenizer, error) {
 	return readTokenizer(name)
 }
 
+// packed returns the model's tokenizer for edges to fetch, nil for the mock engine.
+func (m ModelConfig) packed() (*tokenizer.Packed, error) {
+	name := m.Tokenizer
+	if name == "" {
+		name = m.Model
+	}
+	if m.Engine == "mock" {
+		return nil, nil
+	}
+	f, err := openGGUF(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	p, err := tokenizer.Pack(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
+}
+
 func readTokenizer(name string) (*tokenizer.Tokenizer, error) {
 	f, err := openGGUF(name)
 	if err != nil {
@@ -121,14 +142,35 @@ func (m ModelConfig) label() string {
 	return strings.TrimSuffix(filepath.Base(m.Model), ".gguf")
 }
 
-// vocabulary returns the tokenizer of the draft, or of edge.draft.tokenizer.
-func (c *EdgeConfig) vocabulary() (*tokenizer.Tokenizer, error) {
+// vocabulary returns the tokenizer to use, or, with learn, to begin with until the cloud has told the
+// target's. One that the configuration names is used as it is; so is that of a mock draft, which has
+// no text of its own.
+func (c *EdgeConfig) vocabulary() (tok *tokenizer.Tokenizer, learn bool, err error) {
 	m := c.Draft
-	if m.Model == "none" && m.Tokenizer == "" {
-		m.Tokenizer = models.DraftName
+	learn = m.Tokenizer == ""
+	switch {
+	case learn && m.Model == "none":
+		return nil, true, nil
+	case learn && m.Engine == "mock":
+		m.Tokenizer, learn = models.DraftName, false
 	}
-	if m.Engine == "mock" && m.Tokenizer == "" {
-		m.Tokenizer = models.DraftName
+	tok, err = m.tokenizer()
+	return tok, learn, err
+}
+
+// cache is the folder that keeps the tokenizers of targets, empty when there is none.
+func (c *EdgeConfig) cache(log *slog.Logger) string {
+	switch c.Cache {
+	case "none":
+		return ""
+	case "":
+	default:
+		return c.Cache
 	}
-	return m.tokenizer()
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		log.Warn("no folder to keep the target's tokenizer in, it is fetched at each start: set edge.cache", "error", err)
+		return ""
+	}
+	return filepath.Join(dir, "outrider", "tokenizers")
 }

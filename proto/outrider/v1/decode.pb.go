@@ -903,7 +903,10 @@ type TargetInfo struct {
 	// Engine, build, instruction set and quantisation: outputs are bit-equal within one fingerprint.
 	Numerics string `protobuf:"bytes,4,opt,name=numerics,proto3" json:"numerics,omitempty"`
 	// Emulated step cost, when the operator paces the target (demo and tests).
-	Pace          string `protobuf:"bytes,5,opt,name=pace,proto3" json:"pace,omitempty"`
+	Pace string `protobuf:"bytes,5,opt,name=pace,proto3" json:"pace,omitempty"`
+	// SHA-256 of the target's tokenizer as GetTokenizer gives it, once decompressed; empty: the target
+	// has none.
+	Tokenizer     []byte `protobuf:"bytes,6,opt,name=tokenizer,proto3" json:"tokenizer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -971,6 +974,13 @@ func (x *TargetInfo) GetPace() string {
 		return x.Pace
 	}
 	return ""
+}
+
+func (x *TargetInfo) GetTokenizer() []byte {
+	if x != nil {
+		return x.Tokenizer
+	}
+	return nil
 }
 
 // Commit extends the log.
@@ -1272,6 +1282,230 @@ func (x *ListModelsResponse) GetModels() []*TargetInfo {
 	return nil
 }
 
+type DescribeModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of a target, empty for the cloud's default.
+	Model         string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeModelRequest) Reset() {
+	*x = DescribeModelRequest{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeModelRequest) ProtoMessage() {}
+
+func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeModelRequest.ProtoReflect.Descriptor instead.
+func (*DescribeModelRequest) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DescribeModelRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+type DescribeModelResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Target *TargetInfo            `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// Rows of the vocabulary; those that only pad it are counted.
+	VocabularySize uint32 `protobuf:"varint,2,opt,name=vocabulary_size,json=vocabularySize,proto3" json:"vocabulary_size,omitempty"`
+	// Generation ends after these.
+	EndTokens []uint32 `protobuf:"varint,3,rep,packed,name=end_tokens,json=endTokens,proto3" json:"end_tokens,omitempty"`
+	// Bytes that GetTokenizer sends, and what they decompress to.
+	TokenizerBytes uint32 `protobuf:"varint,4,opt,name=tokenizer_bytes,json=tokenizerBytes,proto3" json:"tokenizer_bytes,omitempty"`
+	TokenizerSize  uint32 `protobuf:"varint,5,opt,name=tokenizer_size,json=tokenizerSize,proto3" json:"tokenizer_size,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DescribeModelResponse) Reset() {
+	*x = DescribeModelResponse{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeModelResponse) ProtoMessage() {}
+
+func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeModelResponse.ProtoReflect.Descriptor instead.
+func (*DescribeModelResponse) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DescribeModelResponse) GetTarget() *TargetInfo {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *DescribeModelResponse) GetVocabularySize() uint32 {
+	if x != nil {
+		return x.VocabularySize
+	}
+	return 0
+}
+
+func (x *DescribeModelResponse) GetEndTokens() []uint32 {
+	if x != nil {
+		return x.EndTokens
+	}
+	return nil
+}
+
+func (x *DescribeModelResponse) GetTokenizerBytes() uint32 {
+	if x != nil {
+		return x.TokenizerBytes
+	}
+	return 0
+}
+
+func (x *DescribeModelResponse) GetTokenizerSize() uint32 {
+	if x != nil {
+		return x.TokenizerSize
+	}
+	return 0
+}
+
+type GetTokenizerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of a target, empty for the cloud's default.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The digest in TargetInfo. Another one, of a model that has been replaced meanwhile, is NOT_FOUND.
+	Tokenizer     []byte `protobuf:"bytes,2,opt,name=tokenizer,proto3" json:"tokenizer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTokenizerRequest) Reset() {
+	*x = GetTokenizerRequest{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTokenizerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTokenizerRequest) ProtoMessage() {}
+
+func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTokenizerRequest.ProtoReflect.Descriptor instead.
+func (*GetTokenizerRequest) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetTokenizerRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GetTokenizerRequest) GetTokenizer() []byte {
+	if x != nil {
+		return x.Tokenizer
+	}
+	return nil
+}
+
+type GetTokenizerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Part of a gzip stream that holds a GGUF file without tensors: the metadata that make up the
+	// tokenizer, the chat template among them.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTokenizerResponse) Reset() {
+	*x = GetTokenizerResponse{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTokenizerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTokenizerResponse) ProtoMessage() {}
+
+func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTokenizerResponse.ProtoReflect.Descriptor instead.
+func (*GetTokenizerResponse) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetTokenizerResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_outrider_v1_decode_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_decode_proto_rawDesc = "" +
@@ -1341,7 +1575,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x04held\x18\x02 \x01(\rR\x04held\x12\x16\n" +
 	"\x06credit\x18\x03 \x01(\rR\x06credit\x12\x16\n" +
 	"\x06window\x18\x04 \x01(\rR\x06window\x12\x14\n" +
-	"\x05exact\x18\x05 \x01(\bR\x05exact\"\x97\x01\n" +
+	"\x05exact\x18\x05 \x01(\bR\x05exact\"\xb5\x01\n" +
 	"\n" +
 	"TargetInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -1350,7 +1584,8 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"vocabulary\x12%\n" +
 	"\x0econtext_length\x18\x03 \x01(\rR\rcontextLength\x12\x1a\n" +
 	"\bnumerics\x18\x04 \x01(\tR\bnumerics\x12\x12\n" +
-	"\x04pace\x18\x05 \x01(\tR\x04pace\"\xa1\x02\n" +
+	"\x04pace\x18\x05 \x01(\tR\x04pace\x12\x1c\n" +
+	"\ttokenizer\x18\x06 \x01(\fR\ttokenizer\"\xa1\x02\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12'\n" +
@@ -1373,7 +1608,21 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\tpositions\x18\b \x01(\x04R\tpositions\"\x13\n" +
 	"\x11ListModelsRequest\"E\n" +
 	"\x12ListModelsResponse\x12/\n" +
-	"\x06models\x18\x01 \x03(\v2\x17.outrider.v1.TargetInfoR\x06models*h\n" +
+	"\x06models\x18\x01 \x03(\v2\x17.outrider.v1.TargetInfoR\x06models\",\n" +
+	"\x14DescribeModelRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\"\xe0\x01\n" +
+	"\x15DescribeModelResponse\x12/\n" +
+	"\x06target\x18\x01 \x01(\v2\x17.outrider.v1.TargetInfoR\x06target\x12'\n" +
+	"\x0fvocabulary_size\x18\x02 \x01(\rR\x0evocabularySize\x12\x1d\n" +
+	"\n" +
+	"end_tokens\x18\x03 \x03(\rR\tendTokens\x12'\n" +
+	"\x0ftokenizer_bytes\x18\x04 \x01(\rR\x0etokenizerBytes\x12%\n" +
+	"\x0etokenizer_size\x18\x05 \x01(\rR\rtokenizerSize\"I\n" +
+	"\x13GetTokenizerRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1c\n" +
+	"\ttokenizer\x18\x02 \x01(\fR\ttokenizer\"*\n" +
+	"\x14GetTokenizerResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data*h\n" +
 	"\x04Fate\x12\x14\n" +
 	"\x10FATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFATE_ACCEPTED\x10\x01\x12\x13\n" +
@@ -1388,11 +1637,13 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\rFINISH_LENGTH\x10\x02\x12\x0f\n" +
 	"\vFINISH_STOP\x10\x03\x12\x13\n" +
 	"\x0fFINISH_DEADLINE\x10\x04\x12\x14\n" +
-	"\x10FINISH_CANCELLED\x10\x052\xa5\x01\n" +
+	"\x10FINISH_CANCELLED\x10\x052\xd4\x02\n" +
 	"\rDecodeService\x12E\n" +
 	"\x06Decode\x12\x1a.outrider.v1.DecodeRequest\x1a\x1b.outrider.v1.DecodeResponse(\x010\x01\x12M\n" +
 	"\n" +
-	"ListModels\x12\x1e.outrider.v1.ListModelsRequest\x1a\x1f.outrider.v1.ListModelsResponseB?Z=github.com/outrider-llm/outrider/proto/outrider/v1;outriderv1b\x06proto3"
+	"ListModels\x12\x1e.outrider.v1.ListModelsRequest\x1a\x1f.outrider.v1.ListModelsResponse\x12V\n" +
+	"\rDescribeModel\x12!.outrider.v1.DescribeModelRequest\x1a\".outrider.v1.DescribeModelResponse\x12U\n" +
+	"\fGetTokenizer\x12 .outrider.v1.GetTokenizerRequest\x1a!.outrider.v1.GetTokenizerResponse0\x01B?Z=github.com/outrider-llm/outrider/proto/outrider/v1;outriderv1b\x06proto3"
 
 var (
 	file_outrider_v1_decode_proto_rawDescOnce sync.Once
@@ -1407,25 +1658,29 @@ func file_outrider_v1_decode_proto_rawDescGZIP() []byte {
 }
 
 var file_outrider_v1_decode_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_outrider_v1_decode_proto_goTypes = []any{
-	(Fate)(0),                  // 0: outrider.v1.Fate
-	(Finish)(0),                // 1: outrider.v1.Finish
-	(*DecodeRequest)(nil),      // 2: outrider.v1.DecodeRequest
-	(*DecodeResponse)(nil),     // 3: outrider.v1.DecodeResponse
-	(*Open)(nil),               // 4: outrider.v1.Open
-	(*Sampling)(nil),           // 5: outrider.v1.Sampling
-	(*RunAhead)(nil),           // 6: outrider.v1.RunAhead
-	(*Propose)(nil),            // 7: outrider.v1.Propose
-	(*Ack)(nil),                // 8: outrider.v1.Ack
-	(*Cancel)(nil),             // 9: outrider.v1.Cancel
-	(*Opened)(nil),             // 10: outrider.v1.Opened
-	(*TargetInfo)(nil),         // 11: outrider.v1.TargetInfo
-	(*Commit)(nil),             // 12: outrider.v1.Commit
-	(*Usage)(nil),              // 13: outrider.v1.Usage
-	(*ListModelsRequest)(nil),  // 14: outrider.v1.ListModelsRequest
-	(*ListModelsResponse)(nil), // 15: outrider.v1.ListModelsResponse
-	nil,                        // 16: outrider.v1.Sampling.LogitBiasEntry
+	(Fate)(0),                     // 0: outrider.v1.Fate
+	(Finish)(0),                   // 1: outrider.v1.Finish
+	(*DecodeRequest)(nil),         // 2: outrider.v1.DecodeRequest
+	(*DecodeResponse)(nil),        // 3: outrider.v1.DecodeResponse
+	(*Open)(nil),                  // 4: outrider.v1.Open
+	(*Sampling)(nil),              // 5: outrider.v1.Sampling
+	(*RunAhead)(nil),              // 6: outrider.v1.RunAhead
+	(*Propose)(nil),               // 7: outrider.v1.Propose
+	(*Ack)(nil),                   // 8: outrider.v1.Ack
+	(*Cancel)(nil),                // 9: outrider.v1.Cancel
+	(*Opened)(nil),                // 10: outrider.v1.Opened
+	(*TargetInfo)(nil),            // 11: outrider.v1.TargetInfo
+	(*Commit)(nil),                // 12: outrider.v1.Commit
+	(*Usage)(nil),                 // 13: outrider.v1.Usage
+	(*ListModelsRequest)(nil),     // 14: outrider.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 15: outrider.v1.ListModelsResponse
+	(*DescribeModelRequest)(nil),  // 16: outrider.v1.DescribeModelRequest
+	(*DescribeModelResponse)(nil), // 17: outrider.v1.DescribeModelResponse
+	(*GetTokenizerRequest)(nil),   // 18: outrider.v1.GetTokenizerRequest
+	(*GetTokenizerResponse)(nil),  // 19: outrider.v1.GetTokenizerResponse
+	nil,                           // 20: outrider.v1.Sampling.LogitBiasEntry
 }
 var file_outrider_v1_decode_proto_depIdxs = []int32{
 	4,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
@@ -1436,21 +1691,26 @@ var file_outrider_v1_decode_proto_depIdxs = []int32{
 	12, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
 	5,  // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
 	6,  // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
-	16, // 8: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
+	20, // 8: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
 	11, // 9: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
 	0,  // 10: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
 	1,  // 11: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
 	13, // 12: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
 	11, // 13: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
-	2,  // 14: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
-	14, // 15: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
-	3,  // 16: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
-	15, // 17: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	11, // 14: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
+	2,  // 15: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
+	14, // 16: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
+	16, // 17: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
+	18, // 18: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
+	3,  // 19: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
+	15, // 20: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
+	17, // 21: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
+	19, // 22: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
+	19, // [19:23] is the sub-list for method output_type
+	15, // [15:19] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_decode_proto_init() }
@@ -1474,7 +1734,7 @@ func file_outrider_v1_decode_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_decode_proto_rawDesc), len(file_outrider_v1_decode_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

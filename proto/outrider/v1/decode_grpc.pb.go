@@ -22,8 +22,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DecodeService_Decode_FullMethodName     = "/outrider.v1.DecodeService/Decode"
-	DecodeService_ListModels_FullMethodName = "/outrider.v1.DecodeService/ListModels"
+	DecodeService_Decode_FullMethodName        = "/outrider.v1.DecodeService/Decode"
+	DecodeService_ListModels_FullMethodName    = "/outrider.v1.DecodeService/ListModels"
+	DecodeService_DescribeModel_FullMethodName = "/outrider.v1.DecodeService/DescribeModel"
+	DecodeService_GetTokenizer_FullMethodName  = "/outrider.v1.DecodeService/GetTokenizer"
 )
 
 // DecodeServiceClient is the client API for DecodeService service.
@@ -38,6 +40,11 @@ type DecodeServiceClient interface {
 	Decode(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DecodeRequest, DecodeResponse], error)
 	// ListModels names the targets this cloud serves.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
+	// DescribeModel tells what an edge must know of a target before it can ask it anything.
+	DescribeModel(ctx context.Context, in *DescribeModelRequest, opts ...grpc.CallOption) (*DescribeModelResponse, error)
+	// GetTokenizer sends the target's tokenizer in chunks, so that an edge needs no file of the target.
+	// Edges keep it, by its digest.
+	GetTokenizer(ctx context.Context, in *GetTokenizerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetTokenizerResponse], error)
 }
 
 type decodeServiceClient struct {
@@ -71,6 +78,35 @@ func (c *decodeServiceClient) ListModels(ctx context.Context, in *ListModelsRequ
 	return out, nil
 }
 
+func (c *decodeServiceClient) DescribeModel(ctx context.Context, in *DescribeModelRequest, opts ...grpc.CallOption) (*DescribeModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeModelResponse)
+	err := c.cc.Invoke(ctx, DecodeService_DescribeModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *decodeServiceClient) GetTokenizer(ctx context.Context, in *GetTokenizerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetTokenizerResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DecodeService_ServiceDesc.Streams[1], DecodeService_GetTokenizer_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetTokenizerRequest, GetTokenizerResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DecodeService_GetTokenizerClient = grpc.ServerStreamingClient[GetTokenizerResponse]
+
 // DecodeServiceServer is the server API for DecodeService service.
 // All implementations must embed UnimplementedDecodeServiceServer
 // for forward compatibility.
@@ -83,6 +119,11 @@ type DecodeServiceServer interface {
 	Decode(grpc.BidiStreamingServer[DecodeRequest, DecodeResponse]) error
 	// ListModels names the targets this cloud serves.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
+	// DescribeModel tells what an edge must know of a target before it can ask it anything.
+	DescribeModel(context.Context, *DescribeModelRequest) (*DescribeModelResponse, error)
+	// GetTokenizer sends the target's tokenizer in chunks, so that an edge needs no file of the target.
+	// Edges keep it, by its digest.
+	GetTokenizer(*GetTokenizerRequest, grpc.ServerStreamingServer[GetTokenizerResponse]) error
 	mustEmbedUnimplementedDecodeServiceServer()
 }
 
@@ -98,6 +139,12 @@ func (UnimplementedDecodeServiceServer) Decode(grpc.BidiStreamingServer[DecodeRe
 }
 func (UnimplementedDecodeServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
+}
+func (UnimplementedDecodeServiceServer) DescribeModel(context.Context, *DescribeModelRequest) (*DescribeModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribeModel not implemented")
+}
+func (UnimplementedDecodeServiceServer) GetTokenizer(*GetTokenizerRequest, grpc.ServerStreamingServer[GetTokenizerResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetTokenizer not implemented")
 }
 func (UnimplementedDecodeServiceServer) mustEmbedUnimplementedDecodeServiceServer() {}
 func (UnimplementedDecodeServiceServer) testEmbeddedByValue()                       {}
@@ -145,6 +192,35 @@ func _DecodeService_ListModels_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DecodeService_DescribeModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DecodeServiceServer).DescribeModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DecodeService_DescribeModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DecodeServiceServer).DescribeModel(ctx, req.(*DescribeModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DecodeService_GetTokenizer_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetTokenizerRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DecodeServiceServer).GetTokenizer(m, &grpc.GenericServerStream[GetTokenizerRequest, GetTokenizerResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DecodeService_GetTokenizerServer = grpc.ServerStreamingServer[GetTokenizerResponse]
+
 // DecodeService_ServiceDesc is the grpc.ServiceDesc for DecodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -156,6 +232,10 @@ var DecodeService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListModels",
 			Handler:    _DecodeService_ListModels_Handler,
 		},
+		{
+			MethodName: "DescribeModel",
+			Handler:    _DecodeService_DescribeModel_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -163,6 +243,11 @@ var DecodeService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _DecodeService_Decode_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "GetTokenizer",
+			Handler:       _DecodeService_GetTokenizer_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "outrider/v1/decode.proto",
