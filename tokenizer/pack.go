@@ -137,7 +137,7 @@ func Parse(raw []byte, digest [32]byte) (*Tokenizer, error) {
 // models of one family pad to different sizes (Qwen 2.5 0.5B to 151,936, 7B to 152,064).
 func (t *Tokenizer) used() int {
 	n := len(t.pieces)
-	for n > 1 && (t.kinds[n-1] == kindUnused || t.pieces[n-1] == "[PAD"+strconv.Itoa(n-1)+"]") {
+	for n > 1 && (t.kinds[n-1] == kindUnused || t.kinds[n-1] == kindUser && t.pieces[n-1] == "[PAD"+strconv.Itoa(n-1)+"]") {
 		n--
 	}
 	return n
