@@ -69,8 +69,8 @@ func TestCompare(t *testing.T) {
 		text          string
 	}{
 		{"same", a, vocabulary(t, 0, "a", "b", "c"), Fit{Fits: true, Identical: true}, "same vocabulary"},
-		{"target padded", vocabulary(t, 0, append([]string{"a", "b", "c"}, pads(5)...)...), a, Fit{Fits: true, Padding: 5}, "5 rows of padding"},
-		{"draft padded", a, vocabulary(t, 0, append([]string{"a", "b", "c"}, pads(2)...)...), Fit{Fits: true, Padding: 2}, "2 rows of padding"},
+		{"target padded", vocabulary(t, 0, append([]string{"a", "b", "c"}, pads(5)...)...), a, Fit{Fits: true, Padding: 5}, "the other rows are padding (267 rows in the target, 262 in the draft)"},
+		{"draft padded", a, vocabulary(t, 0, append([]string{"a", "b", "c"}, pads(2)...)...), Fit{Fits: true, Padding: 2}, "the other rows are padding (262 rows in the target, 264 in the draft)"},
 		{"padded differently", vocabulary(t, 0, "a", "[PAD9]", "[PAD10]"), vocabulary(t, 0, "a", "<unused1>"), Fit{Fits: true, Padding: 1}, "padding"},
 		{"more tokens", vocabulary(t, 0, "a", "b", "c", "d"), a, Fit{Fits: true, Extra: 1}, "1 more are in the target"},
 		{"other rules", a, vocabulary(t, 1, "a", "b", "c"), Fit{Fits: true}, "rules"},
