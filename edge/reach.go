@@ -60,6 +60,7 @@ func (s *session) up(o *outriderv1.Opened) {
 		s.sum.Exact = false
 	}
 	if s.opened > 1 && s.sum.Target != "" {
+		s.out.dirty = true // the progress tells
 		s.sum.Resumes++
 		s.e.c.Metrics.resumes.Inc()
 	}
@@ -83,7 +84,7 @@ func (s *session) lost(err error) {
 	s.st = nil
 	now := s.now()
 	if s.linked {
-		s.linked = false
+		s.linked, s.out.dirty = false, true // the progress tells
 		s.p.LinkDown()
 		if s.heard || s.failures < hopeful {
 			s.lostAt = now

@@ -135,6 +135,8 @@ type Event struct {
 	Tokens  []GeneratedToken // newly decided, in order
 	Pending string           // what the draft expects next; replaces what was told before
 	Tail    string           // text that was held back and follows that of all tokens; on the last event only
+	// How it goes. An event of nothing else tells that the link was lost or is back.
+	Progress Progress
 }
 
 // Summary tells how a generation went. After an error it tells how far it came.

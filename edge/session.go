@@ -48,6 +48,7 @@ type session struct {
 	lastErr  error         // why the last stream ended
 
 	finished bool
+	passes   passTimes
 	err      error
 	emitErr  error // of the caller; not the session goroutine's
 }
@@ -96,7 +97,7 @@ func (s *session) wait(timer *time.Timer) {
 	}
 	var events chan<- Event
 	if s.out.dirty {
-		events = s.events
+		events, s.out.next.Progress = s.events, s.progress()
 	}
 	select {
 	case <-s.ctx.Done():
@@ -247,6 +248,7 @@ func (s *session) commit(m *outriderv1.Commit) {
 		return
 	}
 	s.heard, s.failures = true, 0
+	s.passes.add(c)
 	f := s.p.Fates()[known:]
 	for i, t := range s.p.Log()[had:] {
 		s.give(GeneratedToken{ID: t, Fate: f[i].Fate, Late: f[i].Late})
@@ -278,6 +280,7 @@ func (s *session) leave() {
 	if !s.out.dirty {
 		return
 	}
+	s.out.next.Progress = s.progress()
 	select {
 	case s.events <- s.out.next:
 	case <-s.ctx.Done():
