@@ -58,6 +58,14 @@ type Request struct {
 	MaxPassesPerToken float64       // bound on run-ahead; 0: Config.RunAhead
 	NoDraft           bool          // the target works alone
 	Pending           bool          // also show what the draft expects next
+	Constraint        *Constraint   // what the generated text must be; nil: anything
+	Logprobs          int           // 0: none; n: the log probability of each token and of n-1 alternatives
+}
+
+// Constraint restricts the generated text.
+type Constraint struct {
+	Kind   string // json_object, json_schema, regex, choice or structural_tag
+	Source string // the schema, the expression, a JSON array of texts, the tags as JSON; empty for json_object
 }
 
 // Bounds that every cloud enforces.
@@ -128,6 +136,16 @@ type GeneratedToken struct {
 	Fate       speculative.Fate
 	Late       bool // run ahead to, and the draft had proposed the same
 	Unverified bool // written by the draft alone
+	// Logprob and Top are set when the request asks for them and the target has judged the token: its own
+	// log softmax, before penalties, temperature and filters. Top falls.
+	Logprob float32
+	Top     []TokenLogprob
+}
+
+// TokenLogprob is a token with its log probability.
+type TokenLogprob struct {
+	ID      Token
+	Logprob float32
 }
 
 // Event is what Generate hands out.
