@@ -166,6 +166,7 @@ type Status struct {
 	Draft         string // empty: none
 	DraftNumerics string
 	Targets       []*outriderv1.TargetInfo // as the cloud last told
+	Model         string                   // what requests that name none get; empty: the first target
 	Cloud         string
 	RTT           time.Duration // to the cloud, 0: not measured
 	Note          string        // what does not work as configured, and why
@@ -176,7 +177,7 @@ const statusTimeout = 2 * time.Second
 
 // Status asks the cloud what it serves; a cloud out of reach is told in the note.
 func (e *Edge) Status(ctx context.Context) (Status, error) {
-	s := Status{Cloud: e.c.Cloud}
+	s := Status{Cloud: e.c.Cloud, Model: e.c.Model}
 	switch {
 	case e.c.Draft == nil:
 		s.Note = "no draft is configured: the target works alone"
@@ -217,6 +218,16 @@ func (e *Edge) Status(ctx context.Context) (Status, error) {
 		}
 	}
 	return s, nil
+}
+
+// Tokenizer returns the tokenizer of the target that a request for a model would get, nil when there
+// is none. It waits for the cloud as such a request would.
+func (e *Edge) Tokenizer(ctx context.Context, model string) (*tokenizer.Tokenizer, error) {
+	v, err := e.learn(ctx, &Request{Model: model, NoDraft: true})
+	if err != nil {
+		return nil, err
+	}
+	return v.tok, nil
 }
 
 func join(a, b string) string {

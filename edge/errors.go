@@ -19,6 +19,10 @@ var (
 	ErrNoCloud = errors.New("no cloud in reach")
 	// ErrRefused: the cloud refuses the session for good.
 	ErrRefused = errors.New("the cloud refused the session")
+	// ErrNoModel: the cloud does not serve the target that was asked for. It comes with ErrRefused.
+	ErrNoModel = errors.New("no such model")
+	// ErrBusy: the cloud was reached but took no more sessions. It comes with ErrNoCloud.
+	ErrBusy = errors.New("the cloud is busy")
 	// ErrVocabulary: draft, tokenizer and target do not share one vocabulary.
 	ErrVocabulary = errors.New("the vocabularies differ")
 	// ErrClosed: the edge is shutting down.
@@ -28,6 +32,17 @@ var (
 func requestError(format string, a ...any) error {
 	return fmt.Errorf("%w: %s", ErrRequest, fmt.Sprintf(format, a...))
 }
+
+// marked is an error that is another one, too, without saying so.
+type markedError struct {
+	error
+	mark error
+}
+
+func (m markedError) Unwrap() []error { return []error{m.error, m.mark} }
+
+// also makes an error wrap a second sentinel and read as before.
+func also(err, mark error) error { return markedError{err, mark} }
 
 // permanent turns the status of a stream into the request's error when opening it again cannot help;
 // nil when it may.
@@ -43,7 +58,7 @@ func permanent(err error, cloud string) error {
 	case codes.FailedPrecondition:
 		return fmt.Errorf("%w: %s", ErrVocabulary, msg)
 	case codes.NotFound:
-		return fmt.Errorf("%w: %s", ErrRefused, msg)
+		return also(fmt.Errorf("%w: %s", ErrRefused, msg), ErrNoModel)
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return fmt.Errorf("%w: %s: check the credentials for %s", ErrRefused, msg, cloud)
 	case codes.Unimplemented:

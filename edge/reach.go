@@ -134,9 +134,13 @@ func (s *session) outOfReach() {
 		s.goAlone(why)
 		return
 	}
-	hint := "start it, check the address, or choose fallback draft or wait"
-	if status.Code(s.lastErr) == codes.ResourceExhausted {
+	hint, busy := "start it, check the address, or choose fallback draft or wait", status.Code(s.lastErr) == codes.ResourceExhausted
+	if busy {
 		hint = "try again later, or choose fallback draft or wait"
 	}
-	s.end(speculative.NotFinished, fmt.Errorf("%w: %s for %s (%s): %s", ErrNoCloud, s.e.c.Cloud, s.patience(), why, hint))
+	err := fmt.Errorf("%w: %s for %s (%s): %s", ErrNoCloud, s.e.c.Cloud, s.patience(), why, hint)
+	if busy {
+		err = also(err, ErrBusy)
+	}
+	s.end(speculative.NotFinished, err)
 }

@@ -46,7 +46,7 @@ type server struct {
 	done  chan struct{}
 	err   error
 	log   *tail
-	addrs []string // gRPC, admin
+	addrs []string // gRPC, admin, the edge's API
 }
 
 // startServer starts `outrider NAME args...` and waits until it serves.
@@ -95,6 +95,9 @@ func (s *server) addr() string { return s.addrs[0] }
 
 // admin is the HTTP address of metrics and health.
 func (s *server) admin() string { return s.addrs[1] }
+
+// http is the address of the edge's API.
+func (s *server) http() string { return s.addrs[2] }
 
 // stop closes the child's standard input and waits, at last with force.
 func (s *server) stop() {

@@ -42,6 +42,7 @@ type CloudConfig struct {
 type EdgeConfig struct {
 	Listen        string        `koanf:"listen"`
 	Admin         string        `koanf:"admin"`
+	HTTP          string        `koanf:"http"`  // address of the API and the page; empty: none
 	Cloud         string        `koanf:"cloud"` // host:port of the cloud
 	Model         string        `koanf:"model"` // target's name; empty: the cloud's default
 	Draft         ModelConfig   `koanf:"draft"`
@@ -78,13 +79,14 @@ const (
 	cloudAdminAddr = "127.0.0.1:7601"
 	edgeAddr       = "127.0.0.1:7700"
 	edgeAdminAddr  = "127.0.0.1:7701"
+	edgeHTTPAddr   = "127.0.0.1:7780"
 )
 
 func defaultConfig() Config {
 	return Config{
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, MaxSessions: 4096, RunAhead: 1,
 			Drain: 20 * time.Second, IdleTTL: time.Minute},
-		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, Cloud: cloudAddr, Fallback: "wait",
+		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Cloud: cloudAddr, Fallback: "wait",
 			FallbackAfter: 3 * time.Second, Draft: ModelConfig{Model: models.DraftName, Engine: "reference"}},
 		Log: LogConfig{Level: "info", Format: "text"},
 	}

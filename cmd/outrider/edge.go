@@ -18,6 +18,7 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/edge"
+	"github.com/outrider-llm/outrider/edge/openai"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
@@ -61,13 +62,14 @@ of the target.`,
 	f := c.Flags()
 	f.String("listen", edgeAddr, "gRPC address for programs on this device (edge.listen)")
 	f.String("admin", edgeAdminAddr, "HTTP address of metrics and health, empty: none (edge.admin)")
+	f.String("http", edgeHTTPAddr, "HTTP address of the OpenAI API and the page, empty: none (edge.http)")
 	f.String("cloud", cloudAddr, "address of the cloud (edge.cloud)")
 	f.String("model", "", "target's name; default: the cloud's first (edge.model)")
 	f.String("fallback", "wait", "with no cloud in reach: fail, wait or draft (edge.fallback)")
 	f.Duration("fallback-after", 0, "how long the cloud may be out of reach before that (edge.fallback_after)")
 	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
 	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
-	bind(f, map[string]string{"cache": "edge.cache", "listen": "edge.listen", "admin": "edge.admin", "cloud": "edge.cloud", "model": "edge.model",
+	bind(f, map[string]string{"cache": "edge.cache", "listen": "edge.listen", "admin": "edge.admin", "http": "edge.http", "cloud": "edge.cloud", "model": "edge.model",
 		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth"})
 	f.StringVar(&draft, "draft", "", "GGUF file or embedded model, or none (edge.draft.model)")
 	f.StringVar(&engine, "engine", "", "reference, mock, or a plugin binary's path (edge.draft.engine)")
@@ -106,17 +108,10 @@ func serveEdge(ctx context.Context, c EdgeConfig, addressFile string, log *slog.
 	if err != nil {
 		return usagef("edge.fallback: %w", err)
 	}
-	lis, err := listen(ctx, c.Listen, "edge.listen")
+	lis, err := c.open(ctx)
+	defer lis.close()
 	if err != nil {
 		return err
-	}
-	defer func() { _ = lis.Close() }() // closed by then, unless something failed before
-	var admin net.Listener
-	if c.Admin != "" {
-		if admin, err = listen(ctx, c.Admin, "edge.admin"); err != nil {
-			return err
-		}
-		defer func() { _ = admin.Close() }() // as above
 	}
 	var draft backend.Model
 	if c.Draft.Model != "none" {
@@ -138,36 +133,91 @@ func serveEdge(ctx context.Context, c EdgeConfig, addressFile string, log *slog.
 		return err
 	}
 	defer func() { _ = e.Close() }() // ends streams, nothing to report
-	log.Info("edge is serving", "listen", lis.Addr().String(), "admin", addrOf(admin), "cloud", c.Cloud, "draft", c.Draft.label(),
+	log.Info("edge is serving", "listen", addrOf(lis.grpc), "admin", addrOf(lis.admin), "http", addrOf(lis.web), "cloud", c.Cloud, "draft", c.Draft.label(),
 		"fallback", c.Fallback)
-	if err := writeAddresses(addressFile, lis, admin); err != nil {
+	if err := writeAddresses(addressFile, lis.grpc, lis.admin, lis.web); err != nil {
 		return err
 	}
-	return serveEdgeOn(ctx, e, lis, admin, reg)
+	api := openai.New(e, openai.Config{Offline: fallback == edge.FallbackDraft, Gatherer: reg, Logger: log})
+	return serveEdgeOn(ctx, e, lis, api, reg)
+}
+
+// edgeListeners are where an edge listens; admin and web may be nil.
+type edgeListeners struct{ grpc, admin, web net.Listener }
+
+// open listens on all addresses; close the listeners also after an error.
+func (c *EdgeConfig) open(ctx context.Context) (l edgeListeners, err error) {
+	if l.grpc, err = listen(ctx, c.Listen, "edge.listen"); err != nil {
+		return l, err
+	}
+	if c.Admin != "" {
+		if l.admin, err = listen(ctx, c.Admin, "edge.admin"); err != nil {
+			return l, err
+		}
+	}
+	if c.HTTP == "" {
+		return l, nil
+	}
+	if l.web, err = listen(ctx, c.HTTP, "edge.http"); err != nil {
+		return l, err
+	}
+	if a, ok := l.web.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+		return l, usagef("edge.http is %s, which other machines reach: use an address of 127.0.0.1", c.HTTP)
+	}
+	return l, nil
+}
+
+func (l edgeListeners) close() {
+	for _, x := range []net.Listener{l.grpc, l.admin, l.web} {
+		if x != nil {
+			_ = x.Close() // closed by then, unless something failed before
+		}
+	}
 }
 
 // serveEdgeOn serves programs on this device until ctx is done; requests under way are cancelled.
-func serveEdgeOn(ctx context.Context, e *edge.Edge, lis, admin net.Listener, reg prometheus.Gatherer) error {
+func serveEdgeOn(ctx context.Context, e *edge.Edge, lis edgeListeners, api http.Handler, reg prometheus.Gatherer) error {
 	gs := grpc.NewServer(grpc.MaxRecvMsgSize(maxPrompt + 1<<20))
 	outriderv1.RegisterEdgeServiceServer(gs, edge.NewService(e))
 	h := health.NewServer()
 	healthv1.RegisterHealthServer(gs, h)
 	g, over := errgroup.WithContext(ctx)
-	g.Go(func() error { return gs.Serve(lis) })
+	g.Go(func() error { return gs.Serve(lis.grpc) })
 	hs := &http.Server{Handler: cloud.AdminHandler(reg, func() error { return nil }), ReadHeaderTimeout: 5 * time.Second}
-	if admin != nil {
+	ws := &http.Server{Handler: api, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	serve := func(s *http.Server, l net.Listener) {
+		if l == nil {
+			return
+		}
 		g.Go(func() error {
-			if err := hs.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
 		})
 	}
+	serve(hs, lis.admin)
+	serve(ws, lis.web)
 	g.Go(func() error {
 		<-over.Done()
 		h.Shutdown()
 		gs.Stop()
+		endStreams(ws, e)
 		return hs.Close()
 	})
 	return g.Wait()
+}
+
+// endStreams lets the API's answers end: at once, with an error that says why.
+func endStreams(s *http.Server, e *edge.Edge) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = e.Close() // ends generations
+	}()
+	_ = s.Shutdown(ctx) // Close does what it could not
+	_ = s.Close()
+	<-ended
 }

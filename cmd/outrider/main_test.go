@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
 		main()
 	}
+	_ = os.Setenv("OUTRIDER_EDGE_HTTP", "") // edges that tests start do without, unless they ask: they run at once
 	os.Exit(m.Run())
 }
 

@@ -50,7 +50,7 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 			return nil, err
 		}
 	}
-	args := append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cloud", s.link.Addr(),
+	args := append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cloud", s.link.Addr(),
 		"--cache", filepath.Join(s.dir, "tokenizers"), "--draft", draft}, c.edgeArgs...)
 	if s.edge, err = startServer(ctx, s.dir, "edge", nil, args...); err != nil {
 		return nil, fmt.Errorf("the edge does not start: %w", err)
