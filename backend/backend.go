@@ -69,6 +69,8 @@ type Segment struct {
 	// Keep lists, when the previous segment of this sequence was a tree, which of its rows became
 	// the log from that segment's start on, in order. nil: its first rows.
 	Keep []int32
+	// Logprobs: 0, none are wanted; n, that of each choice and of the n-1 most probable tokens there.
+	Logprobs int
 }
 
 // Setup is what a sequence's sampler needs besides the tokens.
@@ -81,7 +83,9 @@ type Setup struct {
 // one of the sentinels below.
 type Result struct {
 	Choices []speculative.Choice
-	Err     error
+	// Logprobs has one entry per choice if the segment asked for them and the engine knows them.
+	Logprobs []speculative.Logprobs
+	Err      error
 }
 
 // DraftRequest asks for autoregressive decoding.

@@ -9,7 +9,7 @@ import (
 )
 
 func segmentToProto(s *Segment) *outriderv1.Segment {
-	m := &outriderv1.Segment{Sequence: uint64(s.Sequence), Start: uint32(s.Start), From: uint32(s.From),
+	m := &outriderv1.Segment{Sequence: uint64(s.Sequence), Start: uint32(s.Start), From: uint32(s.From), Logprobs: uint32(max(0, s.Logprobs)),
 		Tokens: tokensToProto(s.Tokens)}
 	if s.Parents != nil {
 		m.Parents = make([]uint32, len(s.Parents))
@@ -70,6 +70,7 @@ func segmentFromProto(m *outriderv1.Segment, info *Info) (Segment, error) {
 	if s.Keep, err = keepFromProto(m.GetKeep()); err != nil {
 		return s, err
 	}
+	s.Logprobs = int(min(m.GetLogprobs(), speculative.MaxLogprobs+1))
 	s.Setup, err = setupFromProto(m.GetSetup())
 	return s, err
 }
@@ -183,7 +184,7 @@ func resultToProto(r Result, wanted int) *outriderv1.SegmentResult {
 		code, text := errorToProto(r.Err)
 		return &outriderv1.SegmentResult{Error: code, Message: text}
 	}
-	return &outriderv1.SegmentResult{Choices: choicesToProto(r.Choices)}
+	return &outriderv1.SegmentResult{Choices: choicesToProto(r.Choices), Logprobs: logprobsToProto(r.Logprobs)}
 }
 
 func resultFromProto(m *outriderv1.SegmentResult, wanted, vocabulary int) Result {
@@ -203,5 +204,9 @@ func resultFromProto(m *outriderv1.SegmentResult, wanted, vocabulary int) Result
 			return Result{Err: err}
 		}
 	}
-	return Result{Choices: out}
+	logprobs, err := logprobsFromProto(m.GetLogprobs(), wanted, vocabulary)
+	if err != nil {
+		return Result{Err: err}
+	}
+	return Result{Choices: out, Logprobs: logprobs}
 }

@@ -12,10 +12,11 @@ import (
 // task is one segment on its way through a pass.
 type task struct {
 	backend.Segment
-	seq     *sequence
-	tree    *tree // nil: a chain
-	fresh   bool  // the sequence did not exist before
-	choices []speculative.Choice
+	seq      *sequence
+	tree     *tree // nil: a chain
+	fresh    bool  // the sequence did not exist before
+	choices  []speculative.Choice
+	logprobs []speculative.Logprobs
 }
 
 // row is one token on its way through a pass.
@@ -195,7 +196,12 @@ func (t *task) choose(r *row, logits []float32) {
 			s.Push(t.Tokens[i])
 		}
 	}
-	if logits != nil {
+	switch {
+	case logits == nil:
+	case t.Logprobs > 0:
+		c, lp := s.ChooseLogprobs(logits, t.Logprobs-1)
+		t.choices, t.logprobs = append(t.choices, c), append(t.logprobs, lp)
+	default:
 		t.choices = append(t.choices, s.Choose(logits))
 	}
 }

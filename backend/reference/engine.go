@@ -88,7 +88,7 @@ func (e *Engine) forward(ctx context.Context, batch []backend.Segment) ([]backen
 			e.abandon(t)
 		default:
 			t.finish()
-			results[i].Choices = t.choices
+			results[i].Choices, results[i].Logprobs = t.choices, t.logprobs
 		}
 	}
 	if err != nil {

@@ -10,10 +10,11 @@ import (
 // task is one segment on its way through a pass.
 type task struct {
 	backend.Segment
-	seq     *sequence
-	depth   []int32 // of a tree's rows below the row before Start; nil: a chain
-	fresh   bool    // the sequence did not exist before
-	choices []speculative.Choice
+	seq      *sequence
+	depth    []int32 // of a tree's rows below the row before Start; nil: a chain
+	fresh    bool    // the sequence did not exist before
+	choices  []speculative.Choice
+	logprobs []speculative.Logprobs
 }
 
 // row is one token on its way through a pass.
@@ -185,7 +186,12 @@ func (t *task) choose(r *row, logits []float32) {
 			s.Push(t.Tokens[int(slot)-t.Start])
 		}
 	}
-	if logits != nil {
+	switch {
+	case logits == nil:
+	case t.Logprobs > 0:
+		c, lp := s.ChooseLogprobs(logits, t.Logprobs-1)
+		t.choices, t.logprobs = append(t.choices, c), append(t.logprobs, lp)
+	default:
 		t.choices = append(t.choices, s.Choose(logits))
 	}
 }

@@ -342,7 +342,9 @@ type Segment struct {
 	Setup *Setup `protobuf:"bytes,6,opt,name=setup,proto3" json:"setup,omitempty"`
 	// After a tree segment: which of its rows, in order, became the log from that segment's start on.
 	// Empty: its first rows.
-	Keep          []uint32 `protobuf:"varint,7,rep,packed,name=keep,proto3" json:"keep,omitempty"`
+	Keep []uint32 `protobuf:"varint,7,rep,packed,name=keep,proto3" json:"keep,omitempty"`
+	// 0: no log probabilities are wanted; n: that of each choice and of the n-1 most probable tokens.
+	Logprobs      uint32 `protobuf:"varint,8,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -424,6 +426,13 @@ func (x *Segment) GetKeep() []uint32 {
 		return x.Keep
 	}
 	return nil
+}
+
+func (x *Segment) GetLogprobs() uint32 {
+	if x != nil {
+		return x.Logprobs
+	}
+	return 0
 }
 
 type Setup struct {
@@ -636,7 +645,9 @@ type SegmentResult struct {
 	Choices []*Choice    `protobuf:"bytes,1,rep,name=choices,proto3" json:"choices,omitempty"`
 	Error   SegmentError `protobuf:"varint,2,opt,name=error,proto3,enum=outrider.v1.SegmentError" json:"error,omitempty"`
 	// What is wrong, in one line for people.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// One for each choice when asked for; empty from an engine that does not know them.
+	Logprobs      []*Logprobs `protobuf:"bytes,4,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -692,6 +703,75 @@ func (x *SegmentResult) GetMessage() string {
 	return ""
 }
 
+func (x *SegmentResult) GetLogprobs() []*Logprobs {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
+// Logprobs holds natural log probabilities of the model itself, before penalties, bias, temperature and filters.
+type Logprobs struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Chosen float32                `protobuf:"fixed32,1,opt,name=chosen,proto3" json:"chosen,omitempty"`
+	// The most probable tokens, falling.
+	Tokens        []uint32  `protobuf:"varint,2,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
+	Values        []float32 `protobuf:"fixed32,3,rep,packed,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Logprobs) Reset() {
+	*x = Logprobs{}
+	mi := &file_outrider_v1_backend_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Logprobs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Logprobs) ProtoMessage() {}
+
+func (x *Logprobs) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_backend_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Logprobs.ProtoReflect.Descriptor instead.
+func (*Logprobs) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Logprobs) GetChosen() float32 {
+	if x != nil {
+		return x.Chosen
+	}
+	return 0
+}
+
+func (x *Logprobs) GetTokens() []uint32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Logprobs) GetValues() []float32 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 type DraftRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens to run first; at least one.
@@ -705,7 +785,7 @@ type DraftRequest struct {
 
 func (x *DraftRequest) Reset() {
 	*x = DraftRequest{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[9]
+	mi := &file_outrider_v1_backend_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +797,7 @@ func (x *DraftRequest) String() string {
 func (*DraftRequest) ProtoMessage() {}
 
 func (x *DraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[9]
+	mi := &file_outrider_v1_backend_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +810,7 @@ func (x *DraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DraftRequest.ProtoReflect.Descriptor instead.
 func (*DraftRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{9}
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DraftRequest) GetSegment() *Segment {
@@ -766,7 +846,7 @@ type DraftResponse struct {
 
 func (x *DraftResponse) Reset() {
 	*x = DraftResponse{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[10]
+	mi := &file_outrider_v1_backend_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +858,7 @@ func (x *DraftResponse) String() string {
 func (*DraftResponse) ProtoMessage() {}
 
 func (x *DraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[10]
+	mi := &file_outrider_v1_backend_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +871,7 @@ func (x *DraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DraftResponse.ProtoReflect.Descriptor instead.
 func (*DraftResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{10}
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DraftResponse) GetChoice() *Choice {
@@ -824,7 +904,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[11]
+	mi := &file_outrider_v1_backend_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +916,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[11]
+	mi := &file_outrider_v1_backend_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +929,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{11}
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReleaseRequest) GetSequences() []uint64 {
@@ -867,7 +947,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[12]
+	mi := &file_outrider_v1_backend_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +959,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[12]
+	mi := &file_outrider_v1_backend_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +972,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{12}
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{13}
 }
 
 var File_outrider_v1_backend_proto protoreflect.FileDescriptor
@@ -927,7 +1007,7 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x05trees\x18\v \x01(\bR\x05trees\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\f \x01(\x04R\n" +
-	"parameters\"\xbf\x01\n" +
+	"parameters\"\xdb\x01\n" +
 	"\aSegment\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\rR\x05start\x12\x16\n" +
@@ -935,7 +1015,8 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\aparents\x18\x04 \x03(\rR\aparents\x12\x12\n" +
 	"\x04from\x18\x05 \x01(\rR\x04from\x12(\n" +
 	"\x05setup\x18\x06 \x01(\v2\x12.outrider.v1.SetupR\x05setup\x12\x12\n" +
-	"\x04keep\x18\a \x03(\rR\x04keep\"_\n" +
+	"\x04keep\x18\a \x03(\rR\x04keep\x12\x1a\n" +
+	"\blogprobs\x18\b \x01(\rR\blogprobs\"_\n" +
 	"\x05Setup\x121\n" +
 	"\bsampling\x18\x01 \x01(\v2\x15.outrider.v1.SamplingR\bsampling\x12#\n" +
 	"\rprompt_length\x18\x02 \x01(\rR\fpromptLength\"V\n" +
@@ -948,11 +1029,16 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x0eForwardRequest\x120\n" +
 	"\bsegments\x18\x01 \x03(\v2\x14.outrider.v1.SegmentR\bsegments\"G\n" +
 	"\x0fForwardResponse\x124\n" +
-	"\aresults\x18\x01 \x03(\v2\x1a.outrider.v1.SegmentResultR\aresults\"\x89\x01\n" +
+	"\aresults\x18\x01 \x03(\v2\x1a.outrider.v1.SegmentResultR\aresults\"\xbc\x01\n" +
 	"\rSegmentResult\x12-\n" +
 	"\achoices\x18\x01 \x03(\v2\x13.outrider.v1.ChoiceR\achoices\x12/\n" +
 	"\x05error\x18\x02 \x01(\x0e2\x19.outrider.v1.SegmentErrorR\x05error\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"x\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x121\n" +
+	"\blogprobs\x18\x04 \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"R\n" +
+	"\bLogprobs\x12\x16\n" +
+	"\x06chosen\x18\x01 \x01(\x02R\x06chosen\x12\x16\n" +
+	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12\x16\n" +
+	"\x06values\x18\x03 \x03(\x02R\x06values\"x\n" +
 	"\fDraftRequest\x12.\n" +
 	"\asegment\x18\x01 \x01(\v2\x14.outrider.v1.SegmentR\asegment\x12\x1d\n" +
 	"\n" +
@@ -991,7 +1077,7 @@ func file_outrider_v1_backend_proto_rawDescGZIP() []byte {
 }
 
 var file_outrider_v1_backend_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_outrider_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_outrider_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_outrider_v1_backend_proto_goTypes = []any{
 	(SegmentError)(0),       // 0: outrider.v1.SegmentError
 	(*LoadRequest)(nil),     // 1: outrider.v1.LoadRequest
@@ -1003,38 +1089,40 @@ var file_outrider_v1_backend_proto_goTypes = []any{
 	(*ForwardRequest)(nil),  // 7: outrider.v1.ForwardRequest
 	(*ForwardResponse)(nil), // 8: outrider.v1.ForwardResponse
 	(*SegmentResult)(nil),   // 9: outrider.v1.SegmentResult
-	(*DraftRequest)(nil),    // 10: outrider.v1.DraftRequest
-	(*DraftResponse)(nil),   // 11: outrider.v1.DraftResponse
-	(*ReleaseRequest)(nil),  // 12: outrider.v1.ReleaseRequest
-	(*ReleaseResponse)(nil), // 13: outrider.v1.ReleaseResponse
-	nil,                     // 14: outrider.v1.LoadRequest.OptionsEntry
-	(*Sampling)(nil),        // 15: outrider.v1.Sampling
+	(*Logprobs)(nil),        // 10: outrider.v1.Logprobs
+	(*DraftRequest)(nil),    // 11: outrider.v1.DraftRequest
+	(*DraftResponse)(nil),   // 12: outrider.v1.DraftResponse
+	(*ReleaseRequest)(nil),  // 13: outrider.v1.ReleaseRequest
+	(*ReleaseResponse)(nil), // 14: outrider.v1.ReleaseResponse
+	nil,                     // 15: outrider.v1.LoadRequest.OptionsEntry
+	(*Sampling)(nil),        // 16: outrider.v1.Sampling
 }
 var file_outrider_v1_backend_proto_depIdxs = []int32{
-	14, // 0: outrider.v1.LoadRequest.options:type_name -> outrider.v1.LoadRequest.OptionsEntry
+	15, // 0: outrider.v1.LoadRequest.options:type_name -> outrider.v1.LoadRequest.OptionsEntry
 	3,  // 1: outrider.v1.LoadResponse.info:type_name -> outrider.v1.ModelInfo
 	5,  // 2: outrider.v1.Segment.setup:type_name -> outrider.v1.Setup
-	15, // 3: outrider.v1.Setup.sampling:type_name -> outrider.v1.Sampling
+	16, // 3: outrider.v1.Setup.sampling:type_name -> outrider.v1.Sampling
 	4,  // 4: outrider.v1.ForwardRequest.segments:type_name -> outrider.v1.Segment
 	9,  // 5: outrider.v1.ForwardResponse.results:type_name -> outrider.v1.SegmentResult
 	6,  // 6: outrider.v1.SegmentResult.choices:type_name -> outrider.v1.Choice
 	0,  // 7: outrider.v1.SegmentResult.error:type_name -> outrider.v1.SegmentError
-	4,  // 8: outrider.v1.DraftRequest.segment:type_name -> outrider.v1.Segment
-	6,  // 9: outrider.v1.DraftResponse.choice:type_name -> outrider.v1.Choice
-	0,  // 10: outrider.v1.DraftResponse.error:type_name -> outrider.v1.SegmentError
-	1,  // 11: outrider.v1.BackendService.Load:input_type -> outrider.v1.LoadRequest
-	7,  // 12: outrider.v1.BackendService.Forward:input_type -> outrider.v1.ForwardRequest
-	10, // 13: outrider.v1.BackendService.Draft:input_type -> outrider.v1.DraftRequest
-	12, // 14: outrider.v1.BackendService.Release:input_type -> outrider.v1.ReleaseRequest
-	2,  // 15: outrider.v1.BackendService.Load:output_type -> outrider.v1.LoadResponse
-	8,  // 16: outrider.v1.BackendService.Forward:output_type -> outrider.v1.ForwardResponse
-	11, // 17: outrider.v1.BackendService.Draft:output_type -> outrider.v1.DraftResponse
-	13, // 18: outrider.v1.BackendService.Release:output_type -> outrider.v1.ReleaseResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	10, // 8: outrider.v1.SegmentResult.logprobs:type_name -> outrider.v1.Logprobs
+	4,  // 9: outrider.v1.DraftRequest.segment:type_name -> outrider.v1.Segment
+	6,  // 10: outrider.v1.DraftResponse.choice:type_name -> outrider.v1.Choice
+	0,  // 11: outrider.v1.DraftResponse.error:type_name -> outrider.v1.SegmentError
+	1,  // 12: outrider.v1.BackendService.Load:input_type -> outrider.v1.LoadRequest
+	7,  // 13: outrider.v1.BackendService.Forward:input_type -> outrider.v1.ForwardRequest
+	11, // 14: outrider.v1.BackendService.Draft:input_type -> outrider.v1.DraftRequest
+	13, // 15: outrider.v1.BackendService.Release:input_type -> outrider.v1.ReleaseRequest
+	2,  // 16: outrider.v1.BackendService.Load:output_type -> outrider.v1.LoadResponse
+	8,  // 17: outrider.v1.BackendService.Forward:output_type -> outrider.v1.ForwardResponse
+	12, // 18: outrider.v1.BackendService.Draft:output_type -> outrider.v1.DraftResponse
+	14, // 19: outrider.v1.BackendService.Release:output_type -> outrider.v1.ReleaseResponse
+	16, // [16:20] is the sub-list for method output_type
+	12, // [12:16] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_backend_proto_init() }
@@ -1049,7 +1137,7 @@ func file_outrider_v1_backend_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_backend_proto_rawDesc), len(file_outrider_v1_backend_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
