@@ -64,7 +64,9 @@ type Segment struct {
 	Parents []int32
 	// From: choices are wanted after Tokens[From:]; len(Tokens) for none (prompt chunks).
 	From int
-	// Setup is required when Start is 0.
+	// Setup is required when Start is 0. It replaces the sequence's, also beyond 0: rows depend on
+	// tokens only, so another request may go on from them. The sampler then begins anew with the rows
+	// before Start as its log.
 	Setup *Setup
 	// Keep lists, when the previous segment of this sequence was a tree, which of its rows became
 	// the log from that segment's start on, in order. nil: its first rows.

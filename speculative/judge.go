@@ -76,6 +76,7 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 	v.busy = false
 	if s.Prefill {
 		v.held = s.Start + len(s.Tokens)
+		v.usage.Prefilled += len(s.Tokens)
 		return Commit{Start: len(v.log)}, nil
 	}
 	if len(choices) != len(s.Tokens) {

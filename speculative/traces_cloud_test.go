@@ -147,6 +147,15 @@ func (tr *trace) resume() string {
 	return fmt.Sprintf("log %v, the model holds %d rows, %s", v.Log(), v.Held(), tr.nodes())
 }
 
+// inherit opens another session, whose log may begin like that of the one before.
+func (tr *trace) inherit() string {
+	left := tr.cloud.Prefix()
+	tr.config.PromptLength = tr.num("prompt")
+	tr.cloud = NewVerifier(tr.config, tr.tokens("log"))
+	tr.cloud.Inherit(left)
+	return fmt.Sprintf("the model holds %d rows", tr.cloud.Held())
+}
+
 func (tr *trace) usage() string { return fmt.Sprintf("%+v", tr.cloud.Usage()) }
 
 // plan reads a bid a line: "name prompt N" or "name value value ...", with "behind" and "since=N".

@@ -50,7 +50,7 @@ func (tr *trace) commands() map[string]func() string {
 		"draft-failed": tr.draftFailed, "commit": tr.commit, "drafts": tr.drafts,
 		"cloud": tr.newCloud, "propose": tr.propose, "ack": tr.ack, "offer": tr.offer, "begin": tr.begin,
 		"scored": tr.scored, "discard": tr.discard, "lost": tr.lost, "cancel": tr.cancel, "replay": tr.replay,
-		"resume": tr.resume, "nodes": tr.nodes, "usage": tr.usage,
+		"resume": tr.resume, "inherit": tr.inherit, "nodes": tr.nodes, "usage": tr.usage,
 		"plan": tr.plan, "pay": tr.payoff, "calibrate": tr.calibrate, "ending": tr.ending, "text": tr.text,
 	}
 }

@@ -101,6 +101,8 @@ type Usage struct {
 	Passes        int // target passes the session took part in, prompt chunks apart
 	ScoringPasses int // passes that scored at least one node
 	Positions     int // rows run, prompt apart
+	Prefilled     int // prompt rows run; those that were lost and run again count again
+	Held          int // leading rows that were held when the session began
 }
 
 // Errors of the core. All are permanent for the stream that caused them.

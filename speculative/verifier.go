@@ -124,10 +124,7 @@ func (v *Verifier) Adopt(old *Verifier) {
 	if v.c.PromptLength != old.c.PromptLength {
 		return // another request under the same name
 	}
-	same := 0
-	for same < len(v.log) && same < len(old.log) && v.log[same] == old.log[same] {
-		same++
-	}
+	same := Common(v.log, old.log)
 	if same < len(v.log) || v.finish != NotFinished {
 		if old.keep == nil {
 			v.held = min(old.held, same, len(v.log)-1)

@@ -338,7 +338,8 @@ type Segment struct {
 	Parents []uint32 `protobuf:"varint,4,rep,packed,name=parents,proto3" json:"parents,omitempty"`
 	// Choices are wanted after tokens[from:].
 	From uint32 `protobuf:"varint,5,opt,name=from,proto3" json:"from,omitempty"`
-	// Required when start is 0; replaces the sequence's setup.
+	// Required when start is 0; replaces the sequence's setup, also when start is beyond 0: rows are a
+	// matter of tokens only, so another request may go on from them.
 	Setup *Setup `protobuf:"bytes,6,opt,name=setup,proto3" json:"setup,omitempty"`
 	// After a tree segment: which of its rows, in order, became the log from that segment's start on.
 	// Empty: its first rows.

@@ -343,7 +343,8 @@ type Open struct {
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// Fingerprint of the vocabulary that the ids below belong to; must equal the target's.
 	Vocabulary string `protobuf:"bytes,3,opt,name=vocabulary,proto3" json:"vocabulary,omitempty"`
-	// The token log as the edge knows it: prompt, then what was already committed (resume).
+	// The token log as the edge knows it: prompt, then what was already committed (resume). With
+	// prefix_length only what follows the named prefix.
 	Tokens []uint32 `protobuf:"varint,4,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
 	// How many of tokens are the prompt.
 	PromptLength uint32    `protobuf:"varint,5,opt,name=prompt_length,json=promptLength,proto3" json:"prompt_length,omitempty"`
@@ -360,7 +361,17 @@ type Open struct {
 	// Incarnation of the stream, raised by one on each reopen; the highest fences the others.
 	Stream uint32 `protobuf:"varint,12,opt,name=stream,proto3" json:"stream,omitempty"`
 	// Numerics fingerprint under which tokens beyond the prompt were produced; empty at first.
-	Numerics      string `protobuf:"bytes,13,opt,name=numerics,proto3" json:"numerics,omitempty"`
+	Numerics string `protobuf:"bytes,13,opt,name=numerics,proto3" json:"numerics,omitempty"`
+	// 16 secret random bytes, one value per user of an edge. The cloud keeps the log of the finished
+	// session under it and looks for prefixes nowhere else. Empty: nothing is kept or looked for.
+	PrefixKey []byte `protobuf:"bytes,14,opt,name=prefix_key,json=prefixKey,proto3" json:"prefix_key,omitempty"`
+	// Leading tokens of the log that are not sent, because an earlier session of this key has told
+	// them; 0: all are sent.
+	PrefixLength uint32 `protobuf:"varint,15,opt,name=prefix_length,json=prefixLength,proto3" json:"prefix_length,omitempty"`
+	// First 16 bytes of SHA-256 over prefix_key and these tokens (32 bits each, little endian). When no
+	// log kept under the key begins so, the stream ends with FAILED_PRECONDITION and a
+	// google.rpc.ErrorInfo of domain "outrider" and reason "PREFIX_UNKNOWN": open again with all tokens.
+	PrefixHash    []byte `protobuf:"bytes,16,opt,name=prefix_hash,json=prefixHash,proto3" json:"prefix_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -484,6 +495,27 @@ func (x *Open) GetNumerics() string {
 		return x.Numerics
 	}
 	return ""
+}
+
+func (x *Open) GetPrefixKey() []byte {
+	if x != nil {
+		return x.PrefixKey
+	}
+	return nil
+}
+
+func (x *Open) GetPrefixLength() uint32 {
+	if x != nil {
+		return x.PrefixLength
+	}
+	return 0
+}
+
+func (x *Open) GetPrefixHash() []byte {
+	if x != nil {
+		return x.PrefixHash
+	}
+	return nil
 }
 
 // Sampling parameters (speculative.Params); zero values mean "off".
@@ -825,7 +857,10 @@ type Opened struct {
 	// Largest number of nodes in flight (sent, undecided).
 	Window uint32 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
 	// False when tokens of a resumed log were produced under other numerics.
-	Exact         bool `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`
+	Exact bool `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`
+	// The log of the session, once finished, can be named as a prefix for about so many milliseconds;
+	// 0: not at all.
+	KeepMs        uint32 `protobuf:"varint,6,opt,name=keep_ms,json=keepMs,proto3" json:"keep_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -893,6 +928,13 @@ func (x *Opened) GetExact() bool {
 		return x.Exact
 	}
 	return false
+}
+
+func (x *Opened) GetKeepMs() uint32 {
+	if x != nil {
+		return x.KeepMs
+	}
+	return 0
 }
 
 type TargetInfo struct {
@@ -1111,7 +1153,11 @@ type Usage struct {
 	Passes        uint64 `protobuf:"varint,6,opt,name=passes,proto3" json:"passes,omitempty"`
 	ScoringPasses uint64 `protobuf:"varint,7,opt,name=scoring_passes,json=scoringPasses,proto3" json:"scoring_passes,omitempty"`
 	// Positions run (roots and nodes, prompt excluded).
-	Positions     uint64 `protobuf:"varint,8,opt,name=positions,proto3" json:"positions,omitempty"`
+	Positions uint64 `protobuf:"varint,8,opt,name=positions,proto3" json:"positions,omitempty"`
+	// Prompt rows run, those that had been run before and were lost counted again; and leading rows of
+	// the log that were held when the session began and had not to be run.
+	Prefilled     uint64 `protobuf:"varint,9,opt,name=prefilled,proto3" json:"prefilled,omitempty"`
+	Held          uint64 `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1198,6 +1244,20 @@ func (x *Usage) GetScoringPasses() uint64 {
 func (x *Usage) GetPositions() uint64 {
 	if x != nil {
 		return x.Positions
+	}
+	return 0
+}
+
+func (x *Usage) GetPrefilled() uint64 {
+	if x != nil {
+		return x.Prefilled
+	}
+	return 0
+}
+
+func (x *Usage) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
 	}
 	return 0
 }
@@ -1520,7 +1580,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x0eDecodeResponse\x12-\n" +
 	"\x06opened\x18\x01 \x01(\v2\x13.outrider.v1.OpenedH\x00R\x06opened\x12-\n" +
 	"\x06commit\x18\x02 \x01(\v2\x13.outrider.v1.CommitH\x00R\x06commitB\t\n" +
-	"\amessage\"\xa1\x03\n" +
+	"\amessage\"\x86\x04\n" +
 	"\x04Open\x12\x18\n" +
 	"\asession\x18\x01 \x01(\fR\asession\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1e\n" +
@@ -1540,7 +1600,12 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\vdeadline_ms\x18\v \x01(\rR\n" +
 	"deadlineMs\x12\x16\n" +
 	"\x06stream\x18\f \x01(\rR\x06stream\x12\x1a\n" +
-	"\bnumerics\x18\r \x01(\tR\bnumerics\"\xa1\x03\n" +
+	"\bnumerics\x18\r \x01(\tR\bnumerics\x12\x1d\n" +
+	"\n" +
+	"prefix_key\x18\x0e \x01(\fR\tprefixKey\x12#\n" +
+	"\rprefix_length\x18\x0f \x01(\rR\fprefixLength\x12\x1f\n" +
+	"\vprefix_hash\x18\x10 \x01(\fR\n" +
+	"prefixHash\"\xa1\x03\n" +
 	"\bSampling\x12 \n" +
 	"\vtemperature\x18\x01 \x01(\x02R\vtemperature\x12\x13\n" +
 	"\x05top_k\x18\x02 \x01(\rR\x04topK\x12\x13\n" +
@@ -1569,13 +1634,14 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"confidence\"#\n" +
 	"\x03Ack\x12\x1c\n" +
 	"\tcommitted\x18\x01 \x01(\rR\tcommitted\"\b\n" +
-	"\x06Cancel\"\x93\x01\n" +
+	"\x06Cancel\"\xac\x01\n" +
 	"\x06Opened\x12/\n" +
 	"\x06target\x18\x01 \x01(\v2\x17.outrider.v1.TargetInfoR\x06target\x12\x12\n" +
 	"\x04held\x18\x02 \x01(\rR\x04held\x12\x16\n" +
 	"\x06credit\x18\x03 \x01(\rR\x06credit\x12\x16\n" +
 	"\x06window\x18\x04 \x01(\rR\x06window\x12\x14\n" +
-	"\x05exact\x18\x05 \x01(\bR\x05exact\"\xb5\x01\n" +
+	"\x05exact\x18\x05 \x01(\bR\x05exact\x12\x17\n" +
+	"\akeep_ms\x18\x06 \x01(\rR\x06keepMs\"\xb5\x01\n" +
 	"\n" +
 	"TargetInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -1596,7 +1662,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\bscore_us\x18\x06 \x01(\rR\ascoreUs\x12\x12\n" +
 	"\x04load\x18\a \x01(\rR\x04load\x12+\n" +
 	"\x06finish\x18\b \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12(\n" +
-	"\x05usage\x18\t \x01(\v2\x12.outrider.v1.UsageR\x05usage\"\xdc\x01\n" +
+	"\x05usage\x18\t \x01(\v2\x12.outrider.v1.UsageR\x05usage\"\x8e\x02\n" +
 	"\x05Usage\x12\x18\n" +
 	"\adrafted\x18\x01 \x01(\x04R\adrafted\x12\x16\n" +
 	"\x06judged\x18\x02 \x01(\x04R\x06judged\x12\x1a\n" +
@@ -1605,7 +1671,10 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05stale\x18\x05 \x01(\x04R\x05stale\x12\x16\n" +
 	"\x06passes\x18\x06 \x01(\x04R\x06passes\x12%\n" +
 	"\x0escoring_passes\x18\a \x01(\x04R\rscoringPasses\x12\x1c\n" +
-	"\tpositions\x18\b \x01(\x04R\tpositions\"\x13\n" +
+	"\tpositions\x18\b \x01(\x04R\tpositions\x12\x1c\n" +
+	"\tprefilled\x18\t \x01(\x04R\tprefilled\x12\x12\n" +
+	"\x04held\x18\n" +
+	" \x01(\x04R\x04held\"\x13\n" +
 	"\x11ListModelsRequest\"E\n" +
 	"\x12ListModelsResponse\x12/\n" +
 	"\x06models\x18\x01 \x03(\v2\x17.outrider.v1.TargetInfoR\x06models\",\n" +

@@ -92,7 +92,10 @@ type GenerateRequest struct {
 	DeadlineMs uint32    `protobuf:"varint,8,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
 	RunAhead   *RunAhead `protobuf:"bytes,9,opt,name=run_ahead,json=runAhead,proto3" json:"run_ahead,omitempty"`
 	// Let the target work alone.
-	NoDraft       bool `protobuf:"varint,10,opt,name=no_draft,json=noDraft,proto3" json:"no_draft,omitempty"`
+	NoDraft bool `protobuf:"varint,10,opt,name=no_draft,json=noDraft,proto3" json:"no_draft,omitempty"`
+	// Whose conversation it is, 256 bytes at most: what is kept of one user's serves nobody else's.
+	// Empty: the edge's one user.
+	User          string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +209,13 @@ func (x *GenerateRequest) GetNoDraft() bool {
 		return x.NoDraft
 	}
 	return false
+}
+
+func (x *GenerateRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
 }
 
 type isGenerateRequest_Input interface {
@@ -492,7 +502,12 @@ type Summary struct {
 	Drafted      uint64 `protobuf:"varint,10,opt,name=drafted,proto3" json:"drafted,omitempty"`
 	Unverified   uint64 `protobuf:"varint,11,opt,name=unverified,proto3" json:"unverified,omitempty"`
 	// False when a resume met other numerics or unverified tokens were given.
-	Exact         bool `protobuf:"varint,12,opt,name=exact,proto3" json:"exact,omitempty"`
+	Exact bool `protobuf:"varint,12,opt,name=exact,proto3" json:"exact,omitempty"`
+	// Bytes of Open messages.
+	OpeningBytes uint64 `protobuf:"varint,13,opt,name=opening_bytes,json=openingBytes,proto3" json:"opening_bytes,omitempty"`
+	// Leading tokens of the prompt that had not to be sent, and those whose rows the draft still held.
+	PrefixTokens  uint32 `protobuf:"varint,14,opt,name=prefix_tokens,json=prefixTokens,proto3" json:"prefix_tokens,omitempty"`
+	DraftHeld     uint32 `protobuf:"varint,15,opt,name=draft_held,json=draftHeld,proto3" json:"draft_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -611,6 +626,27 @@ func (x *Summary) GetExact() bool {
 	return false
 }
 
+func (x *Summary) GetOpeningBytes() uint64 {
+	if x != nil {
+		return x.OpeningBytes
+	}
+	return 0
+}
+
+func (x *Summary) GetPrefixTokens() uint32 {
+	if x != nil {
+		return x.PrefixTokens
+	}
+	return 0
+}
+
+func (x *Summary) GetDraftHeld() uint32 {
+	if x != nil {
+		return x.DraftHeld
+	}
+	return 0
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -720,7 +756,7 @@ var File_outrider_v1_edge_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
-	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\x9d\x03\n" +
+	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xb1\x03\n" +
 	"\x0fGenerateRequest\x12\x18\n" +
 	"\x06prompt\x18\x01 \x01(\tH\x00R\x06prompt\x12?\n" +
 	"\fconversation\x18\x02 \x01(\v2\x19.outrider.v1.ConversationH\x00R\fconversation\x121\n" +
@@ -735,7 +771,8 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"deadlineMs\x122\n" +
 	"\trun_ahead\x18\t \x01(\v2\x15.outrider.v1.RunAheadR\brunAhead\x12\x19\n" +
 	"\bno_draft\x18\n" +
-	" \x01(\bR\anoDraftB\a\n" +
+	" \x01(\bR\anoDraft\x12\x12\n" +
+	"\x04user\x18\v \x01(\tR\x04userB\a\n" +
 	"\x05input\"@\n" +
 	"\fConversation\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.outrider.v1.MessageR\bmessages\"7\n" +
@@ -754,7 +791,7 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x04late\x18\x04 \x01(\bR\x04late\x12\x1e\n" +
 	"\n" +
 	"unverified\x18\x05 \x01(\bR\n" +
-	"unverified\"\xa5\x03\n" +
+	"unverified\"\x8e\x04\n" +
 	"\aSummary\x12+\n" +
 	"\x06finish\x18\x01 \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\rR\fpromptTokens\x12)\n" +
@@ -770,7 +807,11 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
 	"unverified\x18\v \x01(\x04R\n" +
 	"unverified\x12\x14\n" +
-	"\x05exact\x18\f \x01(\bR\x05exact\"\x0f\n" +
+	"\x05exact\x18\f \x01(\bR\x05exact\x12#\n" +
+	"\ropening_bytes\x18\r \x01(\x04R\fopeningBytes\x12#\n" +
+	"\rprefix_tokens\x18\x0e \x01(\rR\fprefixTokens\x12\x1d\n" +
+	"\n" +
+	"draft_held\x18\x0f \x01(\rR\tdraftHeld\"\x0f\n" +
 	"\rStatusRequest\"\x94\x01\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05draft\x18\x01 \x01(\tR\x05draft\x12%\n" +
