@@ -17,8 +17,8 @@ build: ## Build bin/outrider (static) and its plugin bin/outrider-llamacpp, with
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
 .PHONY: demo
-demo: build ## Edge, cloud and an emulated 40 ms link on this machine: prompts stream, then a table
-	@bin/outrider demo
+demo: build ## Edge, cloud and an emulated 40 ms link on this machine, then a table (BACKEND=llamacpp)
+	@bin/outrider demo $(if $(BACKEND),--engine $(BACKEND))
 
 .PHONY: test
 test: ## Run the tests (no C compiler, no network)
@@ -65,8 +65,17 @@ cross: ## Cross-build for every supported platform into dist/
 .PHONY: check
 check: vet test race lint generated breaking ## All that must hold before a commit (10 minutes at most)
 
+# Where the plugin finds them; YZMA_LIB names another folder.
+LLAMACPP := $(CURDIR)/bin/llamacpp
+
+.PHONY: llamacpp
+llamacpp: build ## Fetch llama.cpp's shared libraries into bin/llamacpp (npm)
+	@[ -e $(LLAMACPP) ] || bin/outrider install llamacpp --dir $(LLAMACPP)
+
 .PHONY: verify
 verify: build cross ## What is slow: cross builds, many seeds, mutants, faults, 600 generations, 2,000 sessions
+	@[ -n "$$YZMA_LIB" ] || $(MAKE) llamacpp || echo "llama.cpp's libraries are not to be had: its tests will skip"
+	@[ -n "$$YZMA_LIB" ] || [ ! -e $(LLAMACPP) ] || export YZMA_LIB=$(LLAMACPP); PATH="$(CURDIR)/bin:$$PATH" \
 	OUTRIDER_VERIFY=1 $(GO) test -tags verify -timeout 30m -count=1 $(PACKAGES)
 
 .PHONY: clean

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -28,6 +29,9 @@ const (
 // newContext allocates the KV cache.
 func (e *Engine) newContext(d description, lib *Library) error {
 	o := e.options
+	if o.threads == 0 {
+		o.threads = defaultThreads(llama.ModelSize(e.model), runtime.GOMAXPROCS(0))
+	}
 	trained := int(llama.ModelNCtxTrain(e.model))
 	if trained <= 0 {
 		trained = minContext

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -114,28 +113,6 @@ func openGGUF(model string) (*gguf.File, error) {
 			model, models.TargetName, models.DraftName)
 	}
 	return f, err
-}
-
-// file returns a path that llama.cpp can open and what to call when the model is closed.
-func file(model string) (path string, remove func(), err error) {
-	data, ok := models.Embedded(model)
-	if !ok {
-		return model, func() {}, nil
-	}
-	f, err := os.CreateTemp("", model+"-*.gguf")
-	if err != nil {
-		return "", nil, err
-	}
-	remove = func() { _ = os.Remove(f.Name()) } // in the system's folder for such files
-	_, err = f.Write(data)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		remove()
-		return "", nil, err
-	}
-	return f.Name(), remove, nil
 }
 
 // open loads the model and makes a context for it.

@@ -3,6 +3,7 @@
 package llamacpp
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -53,6 +54,40 @@ func TestLayoutOfAnotherVersionIsRefused(t *testing.T) {
 	m.UseExtraBufts = 7
 	if checkLayout(m, c) == nil {
 		t.Fatal("a boolean of 7 passes")
+	}
+}
+
+func TestFilesOfEmbeddedModels(t *testing.T) {
+	want, _ := models.Embedded(small)
+	for name, make := range map[string]func(string, []byte) (string, func(), error){"memory": memoryFile, "temporary": temporaryFile} {
+		path, remove, err := make(small, want)
+		if errors.Is(err, errors.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%s: %d bytes of %d, %v", name, len(got), len(want), err)
+		}
+		for range 2 { // Close does it again
+			remove()
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s: %s is still there", name, path)
+		}
+	}
+}
+
+func TestDefaultThreads(t *testing.T) {
+	for _, tc := range []struct {
+		weights uint64
+		want    int
+	}{{0, 1}, {2 << 20, 1}, {20 << 20, 3}, {5 << 30, 16}, {math.MaxUint64, 16}} {
+		if got := defaultThreads(tc.weights, 16); got != tc.want {
+			t.Errorf("%d bytes of weights: %d threads, want %d", tc.weights, got, tc.want)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package llamacpp
 import (
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,9 +32,19 @@ var cacheTypes = map[string]llama.GGMLType{"f32": llama.GGMLTypeF32, "f16": llam
 	"q8_0": llama.GGMLTypeQ8_0, "q5_1": llama.GGMLTypeQ5_1, "q5_0": llama.GGMLTypeQ5_0, "q4_1": llama.GGMLTypeQ4_1,
 	"q4_0": llama.GGMLTypeQ4_0, "iq4_nl": llama.GGMLTypeIQ4_NL}
 
+// bytesPerThread is how many bytes of weights a thread should have: with less, waiting for the others
+// at the end of each operation costs more than it saves, above all when another process uses the cores.
+const bytesPerThread = 8 << 20
+
+// defaultThreads is the number for a model of a size; it does not depend on measurements, so that a
+// restarted plugin has the same.
+func defaultThreads(weights uint64, cores int) int {
+	return int(min(1+weights/bytesPerThread, uint64(cores)))
+}
+
 // parseOptions reads the options and fills in the defaults, except for those that depend on the model.
 func parseOptions(opts map[string]string) (options, error) {
-	o := options{threads: runtime.GOMAXPROCS(0), sequences: defaultSequences, batch: defaultBatch, gpuLayers: -1, mainGPU: -1,
+	o := options{sequences: defaultSequences, batch: defaultBatch, gpuLayers: -1, mainGPU: -1,
 		flash: llama.FlashAttentionTypeAuto, typeK: llama.GGMLTypeF16, typeV: llama.GGMLTypeF16}
 	number := func(to *int, low, high int) func(string) error {
 		return func(s string) error {

@@ -33,6 +33,8 @@ type demoFlags struct {
 	pace        string
 	runAhead    string
 	draft       string
+	engine      string
+	options     map[string]string
 	temperature float32
 	tokens      int
 	rounds      int
@@ -55,6 +57,7 @@ token that it scores), since the embedded one would be unrealistically fast next
 		Example: `  outrider demo
   outrider demo --rtt 100ms --run-ahead off
   outrider demo --draft random        # a useless draft must not slow the target down
+  outrider demo --engine llamacpp     # both models on llama.cpp
   outrider demo --json | tail -n 1 | jq .ratio`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -66,6 +69,7 @@ token that it scores), since the embedded one would be unrealistically fast next
 	s.StringVar(&f.pace, "pace", demoPace, "emulated cost of a target step and of a scored token, or off")
 	s.StringVar(&f.runAhead, "run-ahead", "on", "on, off, or target passes per token at most")
 	s.StringVar(&f.draft, "draft", models.DraftName, "GGUF file, embedded model, random (random weights) or none")
+	engineFlags(s, &f.engine, &f.options)
 	s.Float32VarP(&f.temperature, "temperature", "t", 0, "sampling temperature")
 	s.IntVarP(&f.tokens, "max-tokens", "n", 96, "tokens per prompt")
 	s.IntVar(&f.rounds, "rounds", 1, "how often each prompt is run each way")
@@ -138,13 +142,20 @@ func startDemo(ctx context.Context, f demoFlags, w io.Writer) (*stack, *edgeClie
 	if _, _, err := (ModelConfig{Pace: f.pace}).pace(); err != nil {
 		return nil, nil, err
 	}
+	args, err := engineArgs(f.engine, f.options)
+	if err != nil {
+		return nil, nil, err
+	}
 	fmt.Fprintf(w, "edge (%s drafts)  <-- emulated link, %s round trip -->  cloud (%s verifies)\n", f.draft, f.rtt, models.TargetName)
+	if f.engine != "reference" {
+		fmt.Fprintf(w, "Both models run on the engine %s.\n", f.engine)
+	}
 	if f.pace != "off" {
 		fmt.Fprintf(w, "The target is paced like a 70B-class model on one GPU node: %s per step + per scored token (--pace off: its own speed).\n", f.pace)
 	}
 	s, err := startStack(ctx, stackConfig{rtt: f.rtt, draft: f.draft,
-		cloudArgs: []string{"--target", models.TargetName, "--pace", f.pace},
-		edgeArgs:  []string{"--run-ahead", f.runAhead}})
+		cloudArgs: append([]string{"--target", models.TargetName, "--pace", f.pace}, args...),
+		edgeArgs:  append([]string{"--run-ahead", f.runAhead}, args...)})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/models"
@@ -25,6 +30,36 @@ type stackConfig struct {
 	cloudArgs, edgeArgs []string
 	rtt                 time.Duration
 	draft               string // GGUF file, embedded model, none, or random
+}
+
+// engineFlags are the flags of commands that run both sides on one engine. --backend is another name
+// of --engine.
+func engineFlags(s *pflag.FlagSet, engine *string, options *map[string]string) {
+	s.StringVar(engine, "engine", "reference", "that runs both models: reference or llamacpp")
+	s.StringToStringVar(options, "option", nil, "KEY=VALUE for the engine, such as threads=2 (can be repeated)")
+	s.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "backend" {
+			name = "engine"
+		}
+		return pflag.NormalizedName(name)
+	})
+}
+
+// engineArgs are the arguments that make a cloud or an edge use an engine; an error says what it lacks
+// on this machine.
+func engineArgs(engine string, options map[string]string) ([]string, error) {
+	if engine == "mock" {
+		return nil, usagef("the engine mock has no text: use reference or llamacpp")
+	}
+	m := ModelConfig{Model: models.TargetName, Engine: engine, Options: options}
+	if _, err := m.host("engine", slog.New(slog.DiscardHandler)); err != nil {
+		return nil, err
+	}
+	args := []string{"--engine", engine}
+	for _, k := range slices.Sorted(maps.Keys(options)) {
+		args = append(args, "--option", k+"="+options[k])
+	}
+	return args, nil
 }
 
 func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
