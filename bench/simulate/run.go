@@ -1,0 +1,346 @@
+package simulate
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/outrider-llm/outrider/speculative"
+)
+
+// Session says how one session went.
+type Session struct {
+	Begun, First, Done time.Duration // Done: the client has the last token; 0: cut off by the horizon
+	Tokens             int           // that the client has
+	Usage              speculative.Usage
+	Sent               int // nodes
+	Uplink             int // bytes of Propose and Ack messages
+	Messages           int // of these
+}
+
+// Outcome of a run.
+type Outcome struct {
+	Sessions []Session
+	Steps    int           // of the target
+	Busy     time.Duration // that the target was stepping
+	End      time.Duration
+}
+
+// sim is one run of the core on the virtual clock.
+type sim struct {
+	c        Config
+	now      speculative.Time
+	queue    queue
+	sessions []*session
+	marked   []*session // whose offer may have changed, or who wait for a step
+	stepping bool
+	wake     speculative.Time
+	out      Outcome
+	table    []float64
+}
+
+// session is one generation: both its halves and its link.
+type session struct {
+	id     int
+	begun  speculative.Time
+	prompt int
+	tokens int
+	pair   pair
+
+	p       *speculative.Proposer
+	drawing *speculative.Work
+	wake    speculative.Time
+	upFree  speculative.Time // when the uplink has sent what it holds
+	lastUp  speculative.Time
+	lastDn  speculative.Time
+
+	v      *speculative.Verifier
+	busy   bool
+	marked bool
+	served speculative.Time
+	ready  speculative.Time
+	timer  speculative.Time
+
+	r Session
+}
+
+// Run simulates until every session is done or the horizon is reached. Errors wrap ErrConfig, or are
+// the context's.
+func Run(ctx context.Context, c Config) (Outcome, error) {
+	if err := c.validate(); err != nil {
+		return Outcome{}, err
+	}
+	c = c.settle()
+	switch c.Strategy {
+	case Synchronous:
+		return synchronous(c), nil
+	case Colocated:
+		return colocated(c), nil
+	}
+	s := &sim{c: c, table: betaTable(c.Model.Agreement, c.Model.Spread)}
+	s.plan()
+	for n := 0; len(s.queue.events) > 0; n++ {
+		if n&0xfff == 0 && ctx.Err() != nil {
+			return Outcome{}, ctx.Err()
+		}
+		e := s.queue.next()
+		if c.Horizon > 0 && e.at > c.Horizon {
+			s.now = c.Horizon
+			break
+		}
+		s.now = e.at
+		e.do()
+	}
+	s.out.End = s.now
+	for _, x := range s.sessions {
+		x.finish()
+		s.out.Sessions = append(s.out.Sessions, x.r)
+	}
+	return s.out, nil
+}
+
+// plan puts the sessions' beginnings on the time line.
+func (s *sim) plan() {
+	add := func(at time.Duration, prompt, tokens int) {
+		x := &session{id: len(s.sessions), begun: at, prompt: prompt, tokens: tokens}
+		x.pair = pair{seed: mix(s.c.Seed+1, uint64(x.id)), m: &s.c.Model, table: s.table, oracle: s.c.Strategy == Oracle}
+		x.r.Begun = at
+		s.sessions = append(s.sessions, x)
+		s.queue.add(at, func() { s.begin(x) })
+	}
+	for _, a := range s.c.Arrivals {
+		add(a.At, a.Prompt, a.Tokens)
+	}
+	if len(s.c.Arrivals) > 0 {
+		return
+	}
+	for i := range s.c.Sessions {
+		add(s.c.Spread*time.Duration(i)/time.Duration(s.c.Sessions), s.c.Prompt, s.c.Tokens)
+	}
+}
+
+func (s *sim) begin(x *session) {
+	length := 0
+	if x.tokens > 0 {
+		length = x.prompt + x.tokens
+	}
+	prompt := make([]Token, x.prompt)
+	for i := range prompt {
+		prompt[i] = x.pair.target(i)
+	}
+	x.p = speculative.NewProposer(speculative.ProposerConfig{MaxLength: length, Window: s.c.Window, MinPath: s.c.MinPath,
+		Depth: s.c.Depth, Gap: s.c.Gap, Branches: s.c.Branches}, prompt)
+	x.p.LinkUp(0)
+	s.up(x, 0, func() {
+		x.v = speculative.NewVerifier(speculative.VerifierConfig{PromptLength: x.prompt, Window: s.c.Window,
+			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead}, prompt)
+		x.served = s.now
+		s.mark(x)
+	})
+	s.pump(x)
+}
+
+// up carries a message of so many bytes to the cloud, in order.
+func (s *sim) up(x *session, bytes int, do func()) {
+	x.upFree = max(x.upFree, s.now)
+	if r := s.c.Link.Uplink; r > 0 {
+		x.upFree += time.Duration(float64(bytes+frameBytes) * 8 / float64(r) * float64(time.Second))
+	}
+	x.lastUp = max(x.lastUp, x.upFree+s.c.Link.RTT/2+s.jitter(x, 8))
+	s.queue.add(x.lastUp, func() {
+		if x.r.Done == 0 {
+			do()
+		}
+	})
+}
+
+// frameBytes is what HTTP/2 and gRPC put around a message.
+const frameBytes = 9 + 5
+
+func (s *sim) jitter(x *session, n uint64) time.Duration {
+	if s.c.Link.Jitter == 0 {
+		return 0
+	}
+	return time.Duration(unit(mix(x.pair.seed, uint64(s.now)<<4|n)) * float64(s.c.Link.Jitter))
+}
+
+// pump does what the Proposer asks for.
+func (s *sim) pump(x *session) {
+	if x.r.Done != 0 {
+		return
+	}
+	r := x.p.Ready(s.now)
+	if r.Draft != nil {
+		s.draft(x, r.Draft)
+	}
+	if r.Ack > 0 {
+		n := r.Ack
+		s.count(x, ackBytes(n), func() { _ = x.v.Ack(n) })
+	}
+	if m := r.Send; m != nil {
+		s.count(x, proposeBytes(m), func() { _ = x.v.Propose(s.now, m) })
+	}
+	if r.Wake > 0 && (x.wake <= s.now || r.Wake < x.wake) {
+		x.wake = r.Wake
+		s.queue.add(r.Wake, func() { s.pump(x) })
+	}
+}
+
+func (s *sim) count(x *session, bytes int, do func()) {
+	x.r.Uplink += bytes
+	x.r.Messages++
+	s.up(x, bytes, func() { do(); s.mark(x) })
+}
+
+func (s *sim) draft(x *session, w *speculative.Work) {
+	log := x.p.Log()
+	pos, last, onPath := len(log)+len(w.Path), log[len(log)-1], true
+	for i, t := range w.Path {
+		onPath = onPath && t == x.pair.target(len(log)+i)
+		last = t
+	}
+	s.queue.add(s.now+s.c.Model.Draft, func() {
+		if x.r.Done == 0 {
+			x.p.Drafted(w.ID, x.pair.draft(pos, last, onPath), s.c.Model.Draft)
+			s.pump(x)
+		}
+	})
+}
+
+// commit carries a commit down.
+func (s *sim) commit(x *session, m speculative.Commit) {
+	x.lastDn = max(x.lastDn, s.now+s.c.Link.RTT/2+s.jitter(x, 9))
+	s.queue.add(x.lastDn, func() {
+		if x.r.Done != 0 {
+			return
+		}
+		if err := x.p.Commit(m); err != nil {
+			panic(err) // the core would be broken: its own simulation checks this
+		}
+		if x.r.Tokens == 0 {
+			x.r.First = s.now
+		}
+		if x.r.Tokens += len(m.Tokens); x.p.Finished() != speculative.NotFinished {
+			x.r.Done = s.now
+			x.finish()
+			return
+		}
+		s.pump(x)
+	})
+}
+
+// finish notes the counters and lets the memory go.
+func (x *session) finish() {
+	if x.v == nil || x.p == nil {
+		return
+	}
+	x.r.Usage, x.r.Sent = x.v.Usage(), x.p.Stats().Sent
+	x.p, x.v = nil, nil
+}
+
+// mark lets the next step look at a session.
+func (s *sim) mark(x *session) {
+	if !x.marked && x.v != nil && !x.busy {
+		x.marked = true
+		s.marked = append(s.marked, x)
+	}
+	s.step()
+}
+
+// step begins the next step of the target when there is something to run.
+func (s *sim) step() {
+	if s.stepping {
+		return
+	}
+	bids, who := s.bids()
+	if len(bids) == 0 {
+		return
+	}
+	took := s.c.Model.Target.Step
+	type share struct {
+		x   *session
+		seg speculative.Segment
+	}
+	var shares []share
+	for _, g := range speculative.Plan(bids, s.c.Limits, s.c.Model.Target) {
+		x := who[g.Bid]
+		seg := x.v.Begin(g.N)
+		shares = append(shares, share{x, seg})
+		x.busy, x.marked, x.served = true, false, s.now
+		took += s.c.Model.Target.Sequence + s.c.Model.Target.Position*time.Duration(len(seg.Tokens))
+	}
+	s.marked = slices.DeleteFunc(s.marked, func(x *session) bool { return !x.marked })
+	s.stepping = true
+	s.out.Steps++
+	s.out.Busy += took
+	s.queue.add(s.now+took, func() {
+		s.stepping = false
+		for _, sh := range shares {
+			s.scored(sh.x, sh.seg)
+		}
+		s.step()
+	})
+}
+
+// bids collects the offers of the marked sessions; those that have none lose the mark.
+func (s *sim) bids() (bids []speculative.Bid, who []*session) {
+	keep := s.marked[:0]
+	for _, x := range s.marked {
+		if x.v == nil {
+			continue
+		}
+		o := x.v.Offer(s.now, s.c.Model.Target.Ratio())
+		if !o.Ready {
+			x.marked, x.ready = false, 0
+			if o.Wake > s.now && x.timer != o.Wake {
+				x.timer = o.Wake
+				s.queue.add(o.Wake, func() { s.mark(x) })
+			}
+			continue
+		}
+		if x.ready == 0 {
+			x.ready = s.now
+		}
+		keep = append(keep, x)
+		bids = append(bids, speculative.Bid{Offer: o, Since: x.served, Behind: s.now-max(x.ready, x.served) > s.c.FairWait})
+		who = append(who, x)
+	}
+	s.marked = keep
+	return bids, who
+}
+
+func (s *sim) scored(x *session, seg speculative.Segment) {
+	x.busy = false
+	if x.v == nil {
+		return
+	}
+	m, err := x.v.Scored(s.now, seg, x.pair.choices(seg), s.c.Model.Target.Ratio())
+	if err != nil {
+		panic(err) // as above
+	}
+	if len(m.Tokens) > 0 {
+		s.commit(x, m)
+	}
+	if m.Finish == speculative.NotFinished && !x.marked {
+		x.marked, x.ready = true, 0
+		s.marked = append(s.marked, x)
+	}
+}
+
+// choices are the target's after each row of a segment; off the log's path any will do.
+func (p *pair) choices(seg speculative.Segment) []speculative.Choice {
+	out := make([]speculative.Choice, len(seg.Tokens))
+	pos := make([]int, len(seg.Tokens))
+	for i := range out {
+		switch {
+		case i == 0:
+			pos[i] = seg.Start
+		case seg.Parents == nil:
+			pos[i] = pos[i-1] + 1
+		default:
+			pos[i] = pos[seg.Parents[i]] + 1
+		}
+		out[i].Token = p.target(pos[i] + 1)
+	}
+	return out
+}
