@@ -21,9 +21,9 @@ type ProposerConfig struct {
 
 // Defaults found by simulation (protocol.md, "Depth, flush, branches").
 const (
-	DefaultWindow  = 32
-	DefaultMinPath = 0.01
-	DefaultGap     = 8 * time.Millisecond
+	DefaultWindow  = 64
+	DefaultMinPath = 0.015
+	DefaultGap     = 4 * time.Millisecond
 	AckEvery       = 16
 )
 

@@ -16,6 +16,7 @@ type Session struct {
 	Sent               int // nodes
 	Uplink             int // bytes of Propose and Ack messages
 	Messages           int // of these
+	Drafted int
 }
 
 // Outcome of a run.
@@ -234,7 +235,7 @@ func (x *session) finish() {
 	if x.v == nil || x.p == nil {
 		return
 	}
-	x.r.Usage, x.r.Sent = x.v.Usage(), x.p.Stats().Sent
+	x.r.Usage, x.r.Sent, x.r.Drafted = x.v.Usage(), x.p.Stats().Sent, x.p.Stats().Drafted
 	x.p, x.v = nil, nil
 }
 

@@ -15,11 +15,14 @@ func standard(rtt time.Duration) Config {
 			Agreement: 0.8, Spread: 1.5, Second: 0.5, Confidence: Calibrated}}
 }
 
+var lastStats string
+
 func ratio(t *testing.T, c Config) (float64, float64, float64) {
+	var drafted, sent, msgs, packed float64
 	var sum, alone, n float64
 	var u speculative.Usage
 	up := 0
-	for seed := range uint64(6) {
+	for seed := range uint64(60) {
 		c.Seed = seed
 		o, err := Run(context.Background(), c)
 		if err != nil {
@@ -36,9 +39,14 @@ func ratio(t *testing.T, c Config) (float64, float64, float64) {
 			alone += float64(b.Sessions[i].Done)
 			u.Passes += o.Sessions[i].Usage.Passes
 			n += float64(o.Sessions[i].Tokens)
+			drafted += float64(o.Sessions[i].Drafted)
+			sent += float64(o.Sessions[i].Sent)
+			msgs += float64(o.Sessions[i].Messages)
+			packed += float64(o.Sessions[i].Packed)
 			up += o.Sessions[i].Uplink
 		}
 	}
+	lastStats = fmtF(drafted/n) + "d " + fmtF(sent/n) + "n " + fmtF(msgs/n) + "m " + fmtF(packed/n)+"B"
 	return sum / alone, float64(u.Passes) / n, float64(up) / n
 }
 
