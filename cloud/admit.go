@@ -47,7 +47,7 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	}
 	l.mark(s)
 	return s, &outriderv1.Opened{Target: l.describe(), Held: uint32(s.v.Held()), Credit: uint32(l.c.Credit),
-		Window: uint32(l.c.Window), Exact: s.exact}, nil
+		Window: uint32(l.c.Window), Exact: s.exact, TokenBits: uint32(s.packed.Bits)}, nil
 }
 
 func (l *loop) newSession(r *request) *session {
@@ -55,8 +55,9 @@ func (l *loop) newSession(r *request) *session {
 	l.lastOrder++
 	return &session{id: r.id, order: l.lastOrder, stream: r.stream, setup: r.setup, connected: true, opened: now, served: now,
 		exact: r.numerics == "" || r.numerics == l.info.Numerics, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
+		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window},
 		v: speculative.NewVerifier(speculative.VerifierConfig{
-			PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes,
+			PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes, Chains: !l.info.Trees,
 			Ending: speculative.Ending{MaxLength: r.maxLen, EndTokens: r.ends, Stop: r.stop, Piece: l.target.Bytes},
 		}, r.tokens)}
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // rawCodec sends []byte as it is.
@@ -50,7 +51,7 @@ func hostile() map[string]any {
 		"first huge":      proposal(&outriderv1.Propose{Epoch: 8, First: 1<<32 - 1, Tokens: []uint32{1}}),
 		"token":           proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{50}}),
 		"token huge":      proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{1<<32 - 1}}),
-		"window":          proposal(&outriderv1.Propose{Epoch: 8, Tokens: make([]uint32, 33)}),
+		"window":          proposal(&outriderv1.Propose{Epoch: 8, Tokens: make([]uint32, speculative.DefaultWindow+1)}),
 		"parents":         proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{1, 2}, Parents: []uint32{0}}),
 		"parent ahead":    proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{1, 2}, Parents: []uint32{0, 9}}),
 		"parent itself":   proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{1}, Parents: []uint32{1}}),

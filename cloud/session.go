@@ -25,6 +25,7 @@ type session struct {
 	setup  backend.Setup
 	v      *speculative.Verifier
 	seq    backend.Sequence // 0: none
+	packed speculative.Unpacker
 	exact  bool
 
 	connected bool
@@ -105,6 +106,18 @@ func (s *session) handle(m *outriderv1.DecodeRequest, now speculative.Time, voca
 		p, err := propose(x.Propose, vocabulary, window)
 		if err != nil {
 			return err
+		}
+		s.packed.Note(p)
+		return protocolStatus(s.v.Propose(now, p))
+	case *outriderv1.DecodeRequest_Packed:
+		p, err := s.packed.Unpack(x.Packed)
+		if err != nil {
+			return protocolStatus(err)
+		}
+		for _, t := range p.Tokens {
+			if int(t) >= vocabulary {
+				return invalid("a proposal holds token %d, the vocabulary has %d", t, vocabulary)
+			}
 		}
 		return protocolStatus(s.v.Propose(now, p))
 	case *outriderv1.DecodeRequest_Ack:

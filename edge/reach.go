@@ -65,6 +65,7 @@ func (s *session) up(o *outriderv1.Opened) {
 		s.e.c.Metrics.resumes.Inc()
 	}
 	s.sum.Target, s.sum.Numerics, s.sum.Pace = t.GetName(), t.GetNumerics(), t.GetPace()
+	s.packer = speculative.Packer{Bits: int(min(o.GetTokenBits(), 1<<8))}
 	s.p.LinkUp(int(min(o.GetWindow(), 1<<16)))
 }
 

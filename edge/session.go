@@ -42,7 +42,8 @@ type session struct {
 	st       *stream
 	linked   bool
 	heard    bool // this stream brought a commit
-	failures int  // streams without one, in a row
+	packer   speculative.Packer
+	failures int // streams without one, in a row
 	openAt   time.Duration
 	lostAt   time.Duration // when the cloud went out of reach
 	lastErr  error         // why the last stream ended
@@ -163,8 +164,7 @@ func (s *session) act() time.Duration {
 		s.send(proto.Size(m), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Ack{Ack: m}})
 	}
 	if r.Send != nil {
-		m := proposeToProto(r.Send)
-		s.send(proto.Size(m), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Propose{Propose: m}})
+		s.propose(r.Send)
 	}
 	if r.Wake > 0 {
 		wake = min(wake, r.Wake)
@@ -173,6 +173,17 @@ func (s *session) act() time.Duration {
 		wake = min(wake, s.openAt)
 	}
 	return wake
+}
+
+// propose sends a proposal, packed where the cloud reads that.
+func (s *session) propose(p *speculative.Propose) {
+	if data, ok := s.packer.Pack(p); ok {
+		s.send(len(data), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Packed{Packed: data}})
+		return
+	}
+	s.packer.Note(p)
+	m := proposeToProto(p)
+	s.send(proto.Size(m), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Propose{Propose: m}})
 }
 
 func (s *session) send(size int, m *outriderv1.DecodeRequest) {

@@ -31,6 +31,7 @@ type vnode struct {
 // is bounded by the window: a parent may lie at most window nodes back.
 type nodeSet struct {
 	window int
+	chains bool // candidates form a chain
 	epoch  int
 	first  int      // number of ring[0]
 	ring   []*vnode // the newest nodes
@@ -46,7 +47,7 @@ func (s *nodeSet) begin(epoch int) (stale int) {
 			stale++
 		}
 	}
-	*s = nodeSet{window: s.window, epoch: epoch}
+	*s = nodeSet{window: s.window, chains: s.chains, epoch: epoch}
 	return stale
 }
 
@@ -121,7 +122,7 @@ func (s *nodeSet) trim() {
 }
 
 // candidates returns the pending nodes before the end position (0: no end), the most probable path
-// first; so a prefix of the result is a tree.
+// first; so a prefix of the result is a tree; with chains set it is the chain of the best children.
 func (s *nodeSet) candidates(end int) []*vnode {
 	var out []*vnode
 	for _, n := range s.live {
@@ -133,7 +134,17 @@ func (s *nodeSet) candidates(end int) []*vnode {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *vnode) int { return cmp.Compare(b.value, a.value) })
-	return out
+	if !s.chains {
+		return out
+	}
+	var last *vnode
+	return slices.DeleteFunc(out, func(n *vnode) bool {
+		if n.up != last {
+			return true
+		}
+		last = n
+		return false
+	})
 }
 
 // advance decides the next position: its pending nodes agree with the log or die, and with them

@@ -18,6 +18,7 @@ type VerifierConfig struct {
 	// the edge is not waited for again. 0: 1.
 	MaxPassesPerToken float64
 	Defer             time.Duration // 0: DefaultDefer
+	Chains            bool          // the target runs no trees: of branches only the best child is scored
 }
 
 // Defaults of VerifierConfig.
@@ -70,7 +71,7 @@ func NewVerifier(c VerifierConfig, log []Token) *Verifier {
 		c.Defer = DefaultDefer
 	}
 	v := &Verifier{c: c, log: slices.Clone(log), acked: len(log), ender: NewEnder(c.Ending), hits: 4, promised: 4}
-	v.nodes = nodeSet{window: c.Window, epoch: -1}
+	v.nodes = nodeSet{window: c.Window, chains: c.Chains, epoch: -1}
 	for i := c.PromptLength; i < len(log); i++ {
 		v.fates = append(v.fates, FateUnknown)
 		if v.finish = v.ender.Push(log[i], i+1); v.finish != NotFinished {

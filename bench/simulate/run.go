@@ -16,7 +16,7 @@ type Session struct {
 	Sent               int // nodes
 	Uplink             int // bytes of Propose and Ack messages
 	Messages           int // of these
-	Drafted int
+	Drafted            int
 }
 
 // Outcome of a run.

@@ -46,7 +46,7 @@ func ratio(t *testing.T, c Config) (float64, float64, float64) {
 			up += o.Sessions[i].Uplink
 		}
 	}
-	lastStats = fmtF(drafted/n) + "d " + fmtF(sent/n) + "n " + fmtF(msgs/n) + "m " + fmtF(packed/n)+"B"
+	lastStats = fmtF(drafted/n) + "d " + fmtF(sent/n) + "n " + fmtF(msgs/n) + "m " + fmtF(packed/n) + "B"
 	return sum / alone, float64(u.Passes) / n, float64(up) / n
 }
 

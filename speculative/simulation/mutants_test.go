@@ -25,7 +25,7 @@ var mutants = []mutant{
 	// The cloud's nodes.
 	{"proposals of an older epoch are not ignored", "verifier.go", "if m.Epoch < v.nodes.epoch {", "if false {"},
 	{"an epoch from the future is tolerated", "verifier.go", "if m.Epoch > len(v.log) {", "if false {"},
-	{"a new epoch keeps the old nodes pending", "nodes.go", "*s = nodeSet{window: s.window, epoch: epoch}", "*s = nodeSet{window: s.window, epoch: epoch, live: s.live}"},
+	{"a new epoch keeps the old nodes pending", "nodes.go", "*s = nodeSet{window: s.window, chains: s.chains, epoch: epoch}", "*s = nodeSet{window: s.window, chains: s.chains, epoch: epoch, live: s.live}"},
 	{"a gap in the numbers is tolerated", "nodes.go", "if m.First > s.count() {", "if m.First > s.count() {\n\t\tm.First = s.count()\n\t}\n\tif false {"},
 	{"repeated nodes are taken as new ones", "nodes.go", "if number < s.count() {", "if number < 0 {"},
 	{"a repeated node may differ", "nodes.go", "o.token != t || o.parent != parent", "o.parent != parent && o.token != t"},

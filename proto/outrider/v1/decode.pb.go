@@ -146,6 +146,7 @@ type DecodeRequest struct {
 	//	*DecodeRequest_Propose
 	//	*DecodeRequest_Ack
 	//	*DecodeRequest_Cancel
+	//	*DecodeRequest_Packed
 	Message       isDecodeRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -224,6 +225,15 @@ func (x *DecodeRequest) GetCancel() *Cancel {
 	return nil
 }
 
+func (x *DecodeRequest) GetPacked() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*DecodeRequest_Packed); ok {
+			return x.Packed
+		}
+	}
+	return nil
+}
+
 type isDecodeRequest_Message interface {
 	isDecodeRequest_Message()
 }
@@ -244,6 +254,11 @@ type DecodeRequest_Cancel struct {
 	Cancel *Cancel `protobuf:"bytes,4,opt,name=cancel,proto3,oneof"`
 }
 
+type DecodeRequest_Packed struct {
+	// A Propose, bit by bit (package speculative, pack.go), as most of them travel.
+	Packed []byte `protobuf:"bytes,5,opt,name=packed,proto3,oneof"`
+}
+
 func (*DecodeRequest_Open) isDecodeRequest_Message() {}
 
 func (*DecodeRequest_Propose) isDecodeRequest_Message() {}
@@ -251,6 +266,8 @@ func (*DecodeRequest_Propose) isDecodeRequest_Message() {}
 func (*DecodeRequest_Ack) isDecodeRequest_Message() {}
 
 func (*DecodeRequest_Cancel) isDecodeRequest_Message() {}
+
+func (*DecodeRequest_Packed) isDecodeRequest_Message() {}
 
 type DecodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -860,7 +877,9 @@ type Opened struct {
 	Exact bool `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`
 	// The log of the session, once finished, can be named as a prefix for about so many milliseconds;
 	// 0: not at all.
-	KeepMs        uint32 `protobuf:"varint,6,opt,name=keep_ms,json=keepMs,proto3" json:"keep_ms,omitempty"`
+	KeepMs uint32 `protobuf:"varint,6,opt,name=keep_ms,json=keepMs,proto3" json:"keep_ms,omitempty"`
+	// Bits of a token in packed proposals; 0: this cloud reads none.
+	TokenBits     uint32 `protobuf:"varint,7,opt,name=token_bits,json=tokenBits,proto3" json:"token_bits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -933,6 +952,13 @@ func (x *Opened) GetExact() bool {
 func (x *Opened) GetKeepMs() uint32 {
 	if x != nil {
 		return x.KeepMs
+	}
+	return 0
+}
+
+func (x *Opened) GetTokenBits() uint32 {
+	if x != nil {
+		return x.TokenBits
 	}
 	return 0
 }
@@ -1570,12 +1596,13 @@ var File_outrider_v1_decode_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\n" +
-	"\x18outrider/v1/decode.proto\x12\voutrider.v1\"\xca\x01\n" +
+	"\x18outrider/v1/decode.proto\x12\voutrider.v1\"\xe4\x01\n" +
 	"\rDecodeRequest\x12'\n" +
 	"\x04open\x18\x01 \x01(\v2\x11.outrider.v1.OpenH\x00R\x04open\x120\n" +
 	"\apropose\x18\x02 \x01(\v2\x14.outrider.v1.ProposeH\x00R\apropose\x12$\n" +
 	"\x03ack\x18\x03 \x01(\v2\x10.outrider.v1.AckH\x00R\x03ack\x12-\n" +
-	"\x06cancel\x18\x04 \x01(\v2\x13.outrider.v1.CancelH\x00R\x06cancelB\t\n" +
+	"\x06cancel\x18\x04 \x01(\v2\x13.outrider.v1.CancelH\x00R\x06cancel\x12\x18\n" +
+	"\x06packed\x18\x05 \x01(\fH\x00R\x06packedB\t\n" +
 	"\amessage\"y\n" +
 	"\x0eDecodeResponse\x12-\n" +
 	"\x06opened\x18\x01 \x01(\v2\x13.outrider.v1.OpenedH\x00R\x06opened\x12-\n" +
@@ -1634,14 +1661,16 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"confidence\"#\n" +
 	"\x03Ack\x12\x1c\n" +
 	"\tcommitted\x18\x01 \x01(\rR\tcommitted\"\b\n" +
-	"\x06Cancel\"\xac\x01\n" +
+	"\x06Cancel\"\xcb\x01\n" +
 	"\x06Opened\x12/\n" +
 	"\x06target\x18\x01 \x01(\v2\x17.outrider.v1.TargetInfoR\x06target\x12\x12\n" +
 	"\x04held\x18\x02 \x01(\rR\x04held\x12\x16\n" +
 	"\x06credit\x18\x03 \x01(\rR\x06credit\x12\x16\n" +
 	"\x06window\x18\x04 \x01(\rR\x06window\x12\x14\n" +
 	"\x05exact\x18\x05 \x01(\bR\x05exact\x12\x17\n" +
-	"\akeep_ms\x18\x06 \x01(\rR\x06keepMs\"\xb5\x01\n" +
+	"\akeep_ms\x18\x06 \x01(\rR\x06keepMs\x12\x1d\n" +
+	"\n" +
+	"token_bits\x18\a \x01(\rR\ttokenBits\"\xb5\x01\n" +
 	"\n" +
 	"TargetInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -1792,6 +1821,7 @@ func file_outrider_v1_decode_proto_init() {
 		(*DecodeRequest_Propose)(nil),
 		(*DecodeRequest_Ack)(nil),
 		(*DecodeRequest_Cancel)(nil),
+		(*DecodeRequest_Packed)(nil),
 	}
 	file_outrider_v1_decode_proto_msgTypes[1].OneofWrappers = []any{
 		(*DecodeResponse_Opened)(nil),
