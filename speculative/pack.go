@@ -14,13 +14,13 @@ import (
 //	node:    1 bit, 0: the parent is the node before (of the first: the base); otherwise 1 and how far
 //	         back the parent lies beyond that, k >= 1, as an Elias gamma code (Elias 1975)
 //	         the token in TokenBits bits
-//	         the confidence in 4 bits: level i stands for the logistic function of -4.6 + i x 2/3
+//	         the confidence in 3 bits: level i stands for the logistic function of -4.6 + i x 10/7
 //
 // The first node of a new epoch has number 0, that of other messages the next one.
 const (
-	confidenceBits = 4
+	confidenceBits = 3
 	confidenceLow  = -4.6
-	confidenceStep = 2.0 / 3
+	confidenceStep = 10.0 / 7
 	minTokenBits   = 4 // shorter nodes could not be told from padding
 	maxTokenBits   = 31
 )

@@ -55,12 +55,14 @@ type session struct {
 	lastUp  speculative.Time
 	lastDn  speculative.Time
 
-	v      *speculative.Verifier
-	busy   bool
-	marked bool
-	served speculative.Time
-	ready  speculative.Time
-	timer  speculative.Time
+	v        *speculative.Verifier
+	packer   speculative.Packer
+	unpacker speculative.Unpacker
+	busy     bool
+	marked   bool
+	served   speculative.Time
+	ready    speculative.Time
+	timer    speculative.Time
 
 	r Session
 }
@@ -104,6 +106,7 @@ func Run(ctx context.Context, c Config) (Outcome, error) {
 func (s *sim) plan() {
 	add := func(at time.Duration, prompt, tokens int) {
 		x := &session{id: len(s.sessions), begun: at, prompt: prompt, tokens: tokens}
+		x.packer.Bits, x.unpacker = speculative.TokenBits(vocabulary), speculative.Unpacker{Bits: speculative.TokenBits(vocabulary), Window: speculative.DefaultWindow}
 		x.pair = pair{seed: mix(s.c.Seed+1, uint64(x.id)), m: &s.c.Model, table: s.table, oracle: s.c.Strategy == Oracle}
 		x.r.Begun = at
 		s.sessions = append(s.sessions, x)
@@ -179,7 +182,11 @@ func (s *sim) pump(x *session) {
 		s.count(x, ackBytes(n), func() { _ = x.v.Ack(n) })
 	}
 	if m := r.Send; m != nil {
-		s.count(x, proposeBytes(m), func() { _ = x.v.Propose(s.now, m) })
+		data, ok := x.packer.Pack(m)
+		if !ok {
+			panic("an honest proposal cannot be packed") // the core would be broken
+		}
+		s.count(x, len(data)+packedHeader, func() { x.deliver(s.now, data) })
 	}
 	if r.Wake > 0 && (x.wake <= s.now || r.Wake < x.wake) {
 		x.wake = r.Wake
@@ -228,6 +235,19 @@ func (s *sim) commit(x *session, m speculative.Commit) {
 		}
 		s.pump(x)
 	})
+}
+
+// packedHeader is the tag and the length of a packed proposal.
+const packedHeader = 2
+
+func (x *session) deliver(now speculative.Time, data []byte) {
+	m, err := x.unpacker.Unpack(data)
+	if err == nil {
+		err = x.v.Propose(now, m)
+	}
+	if err != nil {
+		panic(err) // as above
+	}
 }
 
 // finish notes the counters and lets the memory go.

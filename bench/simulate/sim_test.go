@@ -2,61 +2,127 @@ package simulate
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/outrider-llm/outrider/speculative"
 )
 
+// standard is the pair that docs/benchmarks.md speaks of.
 func standard(rtt time.Duration) Config {
-	return Config{Seed: 1, Strategy: Cooperative, Sessions: 1, Prompt: 16, Tokens: 600, Branches: true,
+	return Config{Seed: 1, Strategy: Cooperative, Sessions: 24, Spread: 24 * time.Hour, Prompt: 16, Tokens: 400, Branches: true,
 		Link: Link{RTT: rtt},
 		Model: Model{Target: speculative.Cost{Step: 40 * time.Millisecond, Position: 300 * time.Microsecond}, Draft: 4 * time.Millisecond,
 			Agreement: 0.8, Spread: 1.5, Second: 0.5, Confidence: Calibrated}}
 }
 
-var lastStats string
+// figures of a run against cloud-only streaming over the same link.
+type figures struct{ ratio, passes, uplink float64 }
 
-func ratio(t *testing.T, c Config) (float64, float64, float64) {
-	var drafted, sent, msgs, packed float64
-	var sum, alone, n float64
-	var u speculative.Usage
-	up := 0
-	for seed := range uint64(60) {
-		c.Seed = seed
+func measure(t *testing.T, c Config) figures {
+	t.Helper()
+	run := func(c Config) (d time.Duration, o Outcome) {
 		o, err := Run(context.Background(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := c
-		a.Strategy = CloudOnly
-		b, err := Run(context.Background(), a)
-		if err != nil {
-			t.Fatal(err)
+		for _, s := range o.Sessions {
+			d += s.Done - s.Begun
 		}
-		for i := range o.Sessions {
-			sum += float64(o.Sessions[i].Done)
-			alone += float64(b.Sessions[i].Done)
-			u.Passes += o.Sessions[i].Usage.Passes
-			n += float64(o.Sessions[i].Tokens)
-			drafted += float64(o.Sessions[i].Drafted)
-			sent += float64(o.Sessions[i].Sent)
-			msgs += float64(o.Sessions[i].Messages)
-			packed += float64(o.Sessions[i].Packed)
-			up += o.Sessions[i].Uplink
-		}
+		return d, o
 	}
-	lastStats = fmtF(drafted/n) + "d " + fmtF(sent/n) + "n " + fmtF(msgs/n) + "m " + fmtF(packed/n) + "B"
-	return sum / alone, float64(u.Passes) / n, float64(up) / n
+	took, o := run(c)
+	c.Strategy = CloudOnly
+	alone, _ := run(c)
+	f := figures{ratio: float64(took) / float64(alone)}
+	n := 0
+	for _, s := range o.Sessions {
+		n += s.Tokens
+		f.passes += float64(s.Usage.Passes)
+		f.uplink += float64(s.Uplink)
+	}
+	f.passes /= float64(n)
+	f.uplink /= float64(n)
+	return f
 }
 
-func TestTable(t *testing.T) {
-	for _, rtt := range []time.Duration{10, 50, 100, 200} {
-		for _, s := range []Strategy{Synchronous, Colocated, Pipelined, Cooperative, Oracle} {
-			c := standard(rtt * time.Millisecond)
+// What the project promises (docs/benchmarks.md), with the order of the strategies.
+func TestRatios(t *testing.T) {
+	for ms, most := range map[int]float64{10: 0.37, 50: 0.48, 100: 0.60, 200: 0.77} {
+		c := standard(time.Duration(ms) * time.Millisecond)
+		got := map[Strategy]figures{}
+		for _, s := range []Strategy{Cooperative, Pipelined, Synchronous, Colocated, Oracle} {
 			c.Strategy = s
-			r, p, b := ratio(t, c)
-			t.Logf("RTT %d %-12s ratio %.3f passes %.2f bytes %.1f", rtt, s, r, p, b)
+			got[s] = measure(t, c)
+			t.Logf("RTT %3d ms, %-11s: %.3f of cloud-only, %.2f passes and %.1f bytes a token", ms, s, got[s].ratio, got[s].passes, got[s].uplink)
 		}
+		f := got[Cooperative]
+		if f.ratio > most || f.uplink > 30 {
+			t.Errorf("RTT %d ms: %.3f of cloud-only with %.1f bytes a token, at most %.2f and 30 are promised", ms, f.ratio, f.uplink, most)
+		}
+		if f.ratio < got[Oracle].ratio || f.ratio > got[Pipelined].ratio || f.ratio > got[Synchronous].ratio {
+			t.Errorf("RTT %d ms: the order of the strategies is wrong: %+v", ms, got)
+		}
+	}
+}
+
+// A draft that is never right, or as slow as the target, costs at most 2 %.
+func TestNeverSlower(t *testing.T) {
+	for _, rtt := range []time.Duration{2, 50, 200, 500} {
+		for _, agreement := range []float64{0, 0.1, 0.3, 0.6, 1} {
+			for _, draft := range []time.Duration{4, 40} {
+				c := standard(rtt * time.Millisecond)
+				c.Sessions, c.Model.Draft, c.Model.Agreement = 4, draft*time.Millisecond, agreement
+				if f := measure(t, c); f.ratio > 1.02 {
+					t.Errorf("RTT %d ms, agreement %g, draft %d ms a token: %.4f of cloud-only", rtt, agreement, draft, f.ratio)
+				}
+			}
+		}
+	}
+}
+
+// Sessions share the target, all finish, and the same seed gives the same run.
+func TestManySessions(t *testing.T) {
+	c := standard(50 * time.Millisecond)
+	c.Sessions, c.Tokens, c.Spread = 200, 40, time.Second
+	a, err := Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := Run(context.Background(), c)
+	for i, s := range a.Sessions {
+		if s.Tokens != c.Tokens || s.Done == 0 {
+			t.Fatalf("session %d has %d of %d tokens", i, s.Tokens, c.Tokens)
+		}
+		if s != b.Sessions[i] {
+			t.Fatalf("session %d went %+v, then %+v", i, s, b.Sessions[i])
+		}
+	}
+	if a.Busy > a.End || a.Steps == 0 {
+		t.Errorf("the target stepped for %v of %v", a.Busy, a.End)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"no cost":    func(c *Config) { c.Model.Target = speculative.Cost{} },
+		"agreement":  func(c *Config) { c.Model.Agreement = 1.5 },
+		"negative":   func(c *Config) { c.Link.RTT = -1 },
+		"confidence": func(c *Config) { c.Model.Confidence = "loud" },
+		"endless":    func(c *Config) { c.Tokens = 0 },
+		"no one":     func(c *Config) { c.Sessions = 0 },
+		"arrival":    func(c *Config) { c.Arrivals = []Arrival{{At: -1, Prompt: 1, Tokens: 1}} },
+	} {
+		c := standard(0)
+		change(&c)
+		if _, err := Run(context.Background(), c); !errors.Is(err, ErrConfig) {
+			t.Errorf("%s: got %v, want %v", name, err, ErrConfig)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Run(ctx, standard(0)); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

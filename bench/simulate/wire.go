@@ -19,31 +19,6 @@ func proposeBytes(p *speculative.Propose) int {
 	return proto.Size(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Propose{Propose: m}})
 }
 
-func packedBytes(p *speculative.Propose, fresh bool) int {
-	n := 2 + 2 // outer and field
-	if fresh {
-		n += 3
-	}
-	for i, t := range p.Tokens {
-		x := uint64(t) << 1
-		if p.Parents != nil && int(p.Parents[i]) != p.First+i-1 {
-			n++
-		}
-		n += varint(x)
-	}
-	n += (len(p.Tokens) + 1) / 2
-	return n
-}
-
-func varint(x uint64) int {
-	n := 1
-	for x >= 128 {
-		x >>= 7
-		n++
-	}
-	return n
-}
-
 func ackBytes(n int) int {
 	return proto.Size(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Ack{Ack: &outriderv1.Ack{Committed: uint32(n)}}})
 }

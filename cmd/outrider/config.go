@@ -50,6 +50,7 @@ type EdgeConfig struct {
 	FallbackAfter time.Duration `koanf:"fallback_after"`
 	RunAhead      float64       `koanf:"run_ahead"` // 0: the cloud's default
 	Depth         int           `koanf:"depth"`     // 0: adaptive, negative: never draft
+	Branches      bool          `koanf:"branches"`  // also propose the draft's second choices
 	Cache         string        `koanf:"cache"`     // folder that keeps tokenizers of targets; empty: the user's cache, none: none
 }
 
@@ -87,7 +88,7 @@ func defaultConfig() Config {
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, MaxSessions: 4096, RunAhead: 1,
 			Drain: 20 * time.Second, IdleTTL: time.Minute},
 		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Cloud: cloudAddr, Fallback: "wait",
-			FallbackAfter: 3 * time.Second, Draft: ModelConfig{Model: models.DraftName, Engine: "reference"}},
+			FallbackAfter: 3 * time.Second, Branches: true, Draft: ModelConfig{Model: models.DraftName, Engine: "reference"}},
 		Log: LogConfig{Level: "info", Format: "text"},
 	}
 }

@@ -128,7 +128,7 @@ func serveEdge(ctx context.Context, c EdgeConfig, addressFile string, log *slog.
 	}
 	reg := cloud.NewRegistry()
 	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Learn: learn, Cache: c.cache(log), Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
-		FallbackAfter: c.FallbackAfter, RunAhead: c.RunAhead, Depth: c.Depth, Logger: log, Metrics: edge.NewMetrics(reg)})
+		FallbackAfter: c.FallbackAfter, RunAhead: c.RunAhead, Depth: c.Depth, Branches: c.Branches, Logger: log, Metrics: edge.NewMetrics(reg)})
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,7 @@ func Chaos(seed uint64) Config {
 	if one(6) {
 		c.Edge.Window += r.IntN(20) // the edge learns the cloud's window when the stream is open
 	}
+	c.Cloud.Chains = one(6)
 	if one(3) {
 		c.Jitter = ms(0, 60)
 	}
