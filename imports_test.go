@@ -18,13 +18,14 @@ var rooms = map[string][]string{
 	"speculative": {},
 	"tokenizer":   {"gguf"},
 	"chat":        {"tokenizer"},
-	"backend":     {"speculative", "tokenizer", "gguf", "models", "proto"},
+	"telemetry":   {},
+	"backend":     {"speculative", "tokenizer", "gguf", "models", "proto", "telemetry"},
 	"drafter":     {"speculative", "tokenizer", "backend"},
-	"cloud":       {"speculative", "tokenizer", "backend", "drafter", "proto"},
-	"edge":        {"speculative", "tokenizer", "chat", "backend", "drafter", "proto"},
+	"cloud":       {"speculative", "tokenizer", "backend", "drafter", "proto", "telemetry"},
+	"edge":        {"speculative", "tokenizer", "chat", "backend", "drafter", "proto", "telemetry"},
 	"perception":  {"proto"},
-	"bench":       {"speculative", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto"},
-	"cmd":         {"speculative", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "bench"},
+	"bench":       {"speculative", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "telemetry"},
+	"cmd":         {"speculative", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "bench", "telemetry"},
 }
 
 // pure packages may use the standard library and these modules only.

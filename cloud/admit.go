@@ -29,9 +29,10 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	s := l.newSession(r)
 	if old != nil {
 		l.m.resumed.Inc()
-		s.order, s.opened = old.order, old.opened
+		s.order, s.opened, s.spoke = old.order, old.opened, true
 		if sameSetup(old.setup, s.setup) {
 			s.v.Adopt(old.v)
+			s.counted = old.counted
 			old.adopted = true
 			l.move(old, s)
 		}
@@ -41,7 +42,6 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	}
 	l.sessions[s.id] = s
 	l.connected++
-	l.count()
 	if c, ok := s.v.Replay(len(r.tokens)); ok {
 		s.push(c)
 	}

@@ -42,6 +42,7 @@ type loop struct {
 	blocked    []*session            // wait for KV memory, the oldest first
 	generation uint64
 	cost       costModel
+	tally      tally
 }
 
 func newLoop(c *Config, t Target) *loop {
@@ -227,7 +228,6 @@ func (l *loop) disconnect(s *session) {
 			l.drop(o)
 		}
 	}
-	l.count()
 	l.unblock() // its rows are up for eviction now
 	l.poke()    // and its expiry is a date
 }
@@ -247,28 +247,18 @@ func (l *loop) drop(s *session) {
 		l.account(s)
 	}
 	l.releaseRows(s)
-	l.count()
 	l.unblock()
 	l.poke()
 }
 
 func (l *loop) account(s *session) {
-	u := s.v.Usage()
-	l.m.drafted.Add(float64(u.Drafted))
-	l.m.judged.Add(float64(u.Judged))
-	l.m.accepted.Add(float64(u.Accepted))
-	l.m.late.Add(float64(u.Late))
-	l.m.stale.Add(float64(u.Stale))
+	l.tallyUsage(s)
+	l.publish()
 	life := l.now() - s.opened
 	if l.meanLife == 0 {
 		l.meanLife = life
 	}
 	l.meanLife += (life - l.meanLife) / 16
-}
-
-func (l *loop) count() {
-	l.m.connected.Set(float64(l.connected))
-	l.m.idle.Set(float64(l.idle.Len()))
 }
 
 // expire drops sessions that have been idle for too long.

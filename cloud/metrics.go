@@ -4,11 +4,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // Metrics are the cloud's Prometheus metrics.
 type Metrics struct {
-	sessions  *prometheus.GaugeVec   // target, state: connected, idle
 	opened    *prometheus.CounterVec // target, kind: new, resumed, refused
 	tokens    *prometheus.CounterVec // target, fate
 	nodes     *prometheus.CounterVec // target, outcome: drafted, judged, accepted, late, stale
@@ -16,10 +16,15 @@ type Metrics struct {
 	step      *prometheus.HistogramVec
 	queue     *prometheus.HistogramVec
 	batch     *prometheus.HistogramVec
+	positions *prometheus.HistogramVec
+	first     *prometheus.HistogramVec
+	bytes     *prometheus.CounterVec // target, direction: up, down
 	evictions *prometheus.CounterVec
 	failures  *prometheus.CounterVec
 	faults    *prometheus.CounterVec
 	cost      *prometheus.GaugeVec // target, part: step, position
+	spec      *telemetry.SpecDecode
+	state     *state
 }
 
 // NewMetrics makes the metrics and registers them; reg may be nil.
@@ -30,43 +35,51 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "outrider_cloud", Name: name, Help: help}, labels)
 	}
-	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "outrider_cloud", Name: name, Help: help,
-			Buckets: buckets}, []string{"target"})
+	seconds := func(name, help string) *prometheus.HistogramVec {
+		return telemetry.Seconds("outrider_cloud", name, help, "target")
+	}
+	sizes := func(name, help string) *prometheus.HistogramVec {
+		return telemetry.Sizes("outrider_cloud", name, help, "target")
 	}
 	m := &Metrics{
-		sessions:  gauge("sessions", "Sessions by state.", "target", "state"),
 		opened:    counter("opened_total", "Streams opened.", "target", "kind"),
 		tokens:    counter("tokens_total", "Tokens committed, by fate.", "target", "fate"),
-		nodes:     counter("nodes_total", "Drafted tokens of finished sessions, by outcome.", "target", "outcome"),
+		nodes:     counter("nodes_total", "Drafted tokens, by outcome.", "target", "outcome"),
 		rows:      counter("rows_total", "Rows run by the target.", "target", "kind"),
-		step:      histogram("step_seconds", "Duration of a target step.", prometheus.ExponentialBuckets(0.0005, 2, 14)),
-		queue:     histogram("queue_seconds", "Time a ready session waited for its step.", prometheus.ExponentialBuckets(0.0005, 2, 14)),
-		batch:     histogram("step_sessions", "Sessions that shared a step.", prometheus.ExponentialBuckets(1, 2, 10)),
+		step:      seconds("step_seconds", "Duration of a target step."),
+		queue:     seconds("queue_seconds", "Time a ready session waited for its step."),
+		batch:     sizes("step_sessions", "Sessions that shared a step."),
+		positions: sizes("step_positions", "Rows of a step, those of prompts included."),
+		first:     seconds("time_to_first_token_seconds", "Time from a new session's admission to its first token."),
+		bytes:     counter("link_bytes_total", "Payload of sessions: from edges (up) and to them (down).", "target", "direction"),
+		spec:      telemetry.NewSpecDecode(reg, "cloud"),
+		state:     newState(),
 		evictions: counter("evictions_total", "Sequences whose KV rows were dropped for want of memory.", "target"),
 		failures:  counter("model_failures_total", "Steps lost because the model process was gone.", "target"),
 		faults:    counter("faults_total", "Streams ended by a malformed message.", "target"),
 		cost:      gauge("cost_seconds", "Measured cost of a step and of one row.", "target", "part"),
 	}
 	if reg != nil {
-		reg.MustRegister(m.sessions, m.opened, m.tokens, m.nodes, m.rows, m.step, m.queue, m.batch, m.evictions,
-			m.failures, m.faults, m.cost)
+		reg.MustRegister(m.opened, m.tokens, m.nodes, m.rows, m.step, m.queue, m.batch, m.positions, m.first, m.bytes,
+			m.evictions, m.failures, m.faults, m.cost, m.state)
 	}
 	return m
 }
 
 // labelled holds one target's metrics, looked up once.
 type labelled struct {
-	connected, idle, costStep, costRow                                    prometheus.Gauge
+	costStep, costRow                                                     prometheus.Gauge
 	opened, resumed, refused, promptRows, decodeRows, evictions, failures prometheus.Counter
-	faults, drafted, judged, accepted, late, stale                        prometheus.Counter
+	faults, drafted, judged, accepted, late, stale, up, down              prometheus.Counter
 	fate                                                                  [5]prometheus.Counter
-	step, queue, batch                                                    prometheus.Observer
+	step, queue, batch, positions, first                                  prometheus.Observer
+	spec                                                                  *telemetry.Target
 }
 
 func (m *Metrics) of(t string) labelled {
 	l := labelled{
-		connected: m.sessions.WithLabelValues(t, "connected"), idle: m.sessions.WithLabelValues(t, "idle"),
+		up: m.bytes.WithLabelValues(t, "up"), down: m.bytes.WithLabelValues(t, "down"), spec: m.spec.Of(t),
+		positions: m.positions.WithLabelValues(t), first: m.first.WithLabelValues(t),
 		costStep: m.cost.WithLabelValues(t, "step"), costRow: m.cost.WithLabelValues(t, "position"),
 		opened: m.opened.WithLabelValues(t, "new"), resumed: m.opened.WithLabelValues(t, "resumed"),
 		refused: m.opened.WithLabelValues(t, "refused"), evictions: m.evictions.WithLabelValues(t),

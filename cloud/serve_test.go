@@ -15,6 +15,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // serving is a cloud served by Serve on loopback.
@@ -29,7 +30,7 @@ type serving struct {
 func serve(t *testing.T, drain time.Duration, credit int) *serving {
 	t.Helper()
 	m := newToy()
-	reg := NewRegistry()
+	reg := telemetry.NewRegistry()
 	s, err := NewServer(Config{Targets: []Target{{Name: "toy", Model: m}}, Credit: credit, Metrics: NewMetrics(reg)})
 	if err != nil {
 		t.Fatal(err)

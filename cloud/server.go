@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
@@ -40,6 +41,7 @@ func NewServer(c Config) (*Server, error) {
 	for _, t := range c.Targets {
 		l := newLoop(&s.c, t)
 		s.loops[t.Name] = l
+		c.Metrics.state.add(l)
 		s.wg.Go(func() { l.run(ctx) })
 	}
 	return s, nil
@@ -71,6 +73,7 @@ func (s *Server) Close() {
 	s.each(func(l *loop) { l.drain(true) })
 	s.cancel()
 	s.wg.Wait()
+	s.each(s.c.Metrics.state.remove)
 }
 
 // Drain refuses new sessions, lets the present ones go on until ctx is done, then tells them to
@@ -176,6 +179,7 @@ func (s *Server) Decode(stream decodeStream) error {
 		}
 		out, over, end := l.take(ss)
 		for _, c := range out {
+			l.m.down.Add(float64(proto.Size(c)))
 			if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Commit{Commit: c}}); err != nil {
 				return err
 			}
@@ -197,6 +201,9 @@ func receive(stream decodeStream, l *loop, ss *session) {
 	n, since := 0, time.Now()
 	for {
 		m, err := stream.Recv()
+		if err == nil {
+			l.m.up.Add(float64(proto.Size(m)))
+		}
 		if !l.received(ss, m, err) {
 			return
 		}

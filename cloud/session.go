@@ -49,6 +49,8 @@ type session struct {
 	timer    speculative.Time // earliest entry in the loop's timers; 0: none
 	served   speculative.Time
 	opened   speculative.Time
+	spoke    bool              // has committed something
+	counted  speculative.Usage // in the metrics
 
 	out    []*outriderv1.Commit
 	sent   int           // length of the log as handed to the stream

@@ -151,6 +151,7 @@ func (l *loop) apply(shares []share, results []backend.Result, err error, took t
 		}
 		l.settle(sh.s)
 	}
+	l.publish()
 	if err == nil {
 		l.measure(shares, took)
 	}
@@ -182,6 +183,7 @@ func (l *loop) measure(shares []share, took time.Duration) {
 	l.m.costRow.Set(c.Position.Seconds())
 	l.m.step.Observe(took.Seconds())
 	l.m.batch.Observe(float64(len(shares)))
+	l.m.positions.Observe(float64(prompt + decode))
 	l.m.promptRows.Add(float64(prompt))
 	l.m.decodeRows.Add(float64(decode))
 }
@@ -205,9 +207,7 @@ func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Ti
 		l.unblock()
 	}
 	c.Queue, c.Score, c.Load = sh.queue, took, load
-	for _, f := range c.Fates {
-		l.m.fate[f].Inc()
-	}
+	l.tallyPass(s, c)
 	s.push(c)
 }
 

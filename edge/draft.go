@@ -158,7 +158,9 @@ func (d *drafter) forward(full []Token, start, end, from int) ([]speculative.Cho
 	}
 	d.used = true
 	d.held = append(d.held[:start], full[start:end]...)
+	begin := time.Now()
 	results, err := d.m.Forward(d.hard, []backend.Segment{s})
+	d.metrics.draft.Observe(time.Since(begin).Seconds())
 	if err == nil && len(results) != 1 {
 		err = fmt.Errorf("the draft gave %d results for one segment", len(results))
 	}

@@ -47,7 +47,7 @@ func (e *Edge) Generate(ctx context.Context, r Request, emit func(Event) error) 
 	if s.emitErr != nil {
 		s.sum.Finish, s.err = speculative.FinishCancelled, s.emitErr
 	}
-	e.c.Metrics.finished(s.sum)
+	e.c.Metrics.finished(s.sum, &s.accepts)
 	return s.sum, s.err
 }
 

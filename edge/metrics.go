@@ -1,86 +1,135 @@
 package edge
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // Metrics are the edge's Prometheus metrics.
 type Metrics struct {
-	requests  *prometheus.CounterVec // outcome: a finish, or failed
-	tokens    *prometheus.CounterVec // fate
-	nodes     *prometheus.CounterVec // outcome: drafted, judged, accepted, late, stale
-	bytes     *prometheus.CounterVec // direction: up, down
-	active    prometheus.Gauge
-	perToken  prometheus.Histogram
-	first     prometheus.Histogram
-	resumes   prometheus.Counter
-	fallbacks prometheus.Counter
-	drafts    *prometheus.CounterVec // reason: why drafting paused
-	rtt       prometheus.Gauge
+	requests   *prometheus.CounterVec   // target, outcome: a finish, or failed
+	tokens     *prometheus.CounterVec   // fate
+	nodes      *prometheus.CounterVec   // outcome: drafted, judged, accepted, late, stale
+	first      *prometheus.HistogramVec // target
+	perToken   *prometheus.HistogramVec // target
+	whole      *prometheus.HistogramVec // target
+	active     prometheus.Gauge
+	linked     prometheus.Gauge
+	resumes    prometheus.Counter
+	losses     prometheus.Counter
+	reconnects prometheus.Counter
+	fallbacks  prometheus.Counter
+	drafts     *prometheus.CounterVec // reason: why drafting paused
+	rtt        prometheus.Gauge
+	spec       *telemetry.SpecDecode
 
-	fates            [5]prometheus.Counter // of tokens, looked up once
-	late, unverified prometheus.Counter
+	// Looked up once.
+	fates                                [5]prometheus.Counter // of tokens
+	late, unverified, up, down           prometheus.Counter
+	draft, queue, score, load, roundTrip prometheus.Observer
+
+	names telemetry.Names
+	mu    sync.Mutex
+	specs map[string]*telemetry.Target
 }
 
 // NewMetrics makes the metrics and registers them; reg may be nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	opts := func(name, help string) prometheus.CounterOpts {
-		return prometheus.CounterOpts{Namespace: "outrider_edge", Name: name, Help: help}
+	const space = "outrider_edge"
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: space, Name: name, Help: help}, labels)
 	}
 	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "outrider_edge", Name: name, Help: help})
-	}
-	histogram := func(name, help string) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "outrider_edge", Name: name, Help: help,
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)})
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: space, Name: name, Help: help})
 	}
 	m := &Metrics{
-		requests:  prometheus.NewCounterVec(opts("requests_total", "Generations, by outcome."), []string{"outcome"}),
-		tokens:    prometheus.NewCounterVec(opts("tokens_total", "Tokens given out, by fate."), []string{"fate"}),
-		nodes:     prometheus.NewCounterVec(opts("nodes_total", "Drafted tokens of finished generations, by outcome."), []string{"outcome"}),
-		bytes:     prometheus.NewCounterVec(opts("link_bytes_total", "Payload of proposals and acknowledgements (up) and commits (down)."), []string{"direction"}),
+		requests:  counter("requests_total", "Generations, by outcome.", "target", "outcome"),
+		tokens:    counter("tokens_total", "Tokens given out, by fate.", "fate"),
+		nodes:     counter("nodes_total", "Drafted tokens of finished generations, by outcome.", "outcome"),
+		first:     telemetry.Seconds(space, "time_to_first_token_seconds", "Time from the request to its first token.", "target"),
+		perToken:  telemetry.Seconds(space, "time_per_output_token_seconds", "Mean time per token of a generation, after the first.", "target"),
+		whole:     telemetry.Seconds(space, "request_seconds", "Time from the request to its last token.", "target"),
 		active:    gauge("active_requests", "Generations under way."),
-		perToken:  histogram("token_seconds", "Mean time per token of a generation, after the first."),
-		first:     histogram("first_token_seconds", "Time from the request to its first token."),
-		resumes:   prometheus.NewCounter(opts("resumes_total", "Streams opened to go on with a session.")),
-		fallbacks: prometheus.NewCounter(opts("fallbacks_total", "Generations that the draft finished alone.")),
-		drafts:    prometheus.NewCounterVec(opts("draft_pauses_total", "Pauses of a session's drafting, by reason."), []string{"reason"}),
+		linked:    gauge("linked_sessions", "Generations whose stream to the cloud is open."),
+		drafts:    counter("draft_pauses_total", "Pauses of a session's drafting, by reason.", "reason"),
 		rtt:       gauge("link_rtt_seconds", "Last measured round trip to the cloud, its handling included."),
+		spec:      telemetry.NewSpecDecode(reg, "edge"),
+		specs:     map[string]*telemetry.Target{},
+		resumes:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "resumes_total", Help: "Streams opened to go on with a session."}),
+		losses:    prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_losses_total", Help: "Streams of unfinished generations that broke or were refused."}),
+		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "fallbacks_total", Help: "Generations that the draft finished alone."}),
+		reconnects: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_reconnects_total",
+			Help: "Connections to the cloud that had fallen silent and were replaced."}),
 	}
+	bytes := counter("link_bytes_total", "Payload of proposals and acknowledgements (up) and commits (down).", "direction")
+	draft := telemetry.Seconds(space, "draft_seconds", "Duration of one call of the draft for a session, prompt chunks included.")
+	queue := telemetry.Seconds(space, "commit_queue_seconds", "Time a session waited in the cloud for its step, as commits tell.")
+	score := telemetry.Seconds(space, "commit_score_seconds", "Duration of the target's step, as commits tell.")
+	load := telemetry.Sizes(space, "commit_load_sessions", "Sessions that shared the target's step, as commits tell.")
+	trip := telemetry.Seconds(space, "link_round_trip_seconds", "Measured round trips to the cloud.")
+	m.draft, m.queue, m.score, m.load, m.roundTrip = draft.WithLabelValues(), queue.WithLabelValues(), score.WithLabelValues(),
+		load.WithLabelValues(), trip.WithLabelValues()
+	m.up, m.down = bytes.WithLabelValues("up"), bytes.WithLabelValues("down")
 	for f := range m.fates {
 		m.fates[f] = m.tokens.WithLabelValues(speculative.Fate(f).String())
 	}
 	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
-		reg.MustRegister(m.requests, m.tokens, m.nodes, m.bytes, m.active, m.perToken, m.first, m.resumes, m.fallbacks,
-			m.drafts, m.rtt)
+		reg.MustRegister(m.requests, m.tokens, m.nodes, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
+			m.reconnects, m.fallbacks, m.drafts, m.rtt, bytes, draft, queue, score, load, trip)
 	}
 	return m
 }
 
+// commit counts what a commit tells of the cloud.
+func (m *Metrics) commit(c speculative.Commit) {
+	if len(c.Tokens) == 0 || c.Load == 0 { // a replay after a resume tells nothing
+		return
+	}
+	m.queue.Observe(c.Queue.Seconds())
+	m.score.Observe(c.Score.Seconds())
+	m.load.Observe(float64(c.Load))
+}
+
 // finished counts a generation that has ended.
-func (m *Metrics) finished(s Summary) {
+func (m *Metrics) finished(s Summary, a *telemetry.Acceptance) {
 	outcome := s.Finish.String()
 	if s.Finish == speculative.NotFinished {
 		outcome = "failed"
 	}
-	m.requests.WithLabelValues(outcome).Inc()
+	target := m.names.Bound(s.Target)
+	m.requests.WithLabelValues(target, outcome).Inc()
 	for name, n := range map[string]int{"drafted": s.Drafted, "judged": s.Usage.Judged, "accepted": s.Usage.Accepted,
 		"late": s.Usage.Late, "stale": s.Usage.Stale} {
 		m.nodes.WithLabelValues(name).Add(float64(n))
 	}
-	m.bytes.WithLabelValues("up").Add(float64(s.Uplink))
-	m.bytes.WithLabelValues("down").Add(float64(s.Downlink))
+	if s.Usage.ScoringPasses > 0 { // told at a proper end only
+		a.Drafts, a.DraftTokens, a.Accepted = s.Usage.ScoringPasses, s.Usage.Judged, s.Usage.Accepted
+		m.specOf(target).Add(a)
+	}
 	if s.Tokens > 0 {
-		m.first.Observe(s.FirstToken.Seconds())
+		m.first.WithLabelValues(target).Observe(s.FirstToken.Seconds())
+		m.whole.WithLabelValues(target).Observe(s.Total.Seconds())
 	}
 	if s.Tokens > 1 {
-		m.perToken.Observe((s.Total - s.FirstToken).Seconds() / float64(s.Tokens-1))
+		m.perToken.WithLabelValues(target).Observe((s.Total - s.FirstToken).Seconds() / float64(s.Tokens-1))
 	}
+}
+
+func (m *Metrics) specOf(target string) *telemetry.Target {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.specs[target]
+	if t == nil {
+		t = m.spec.Of(target)
+		m.specs[target] = t
+	}
+	return t
 }
 
 // token counts one token that is given out.

@@ -55,6 +55,7 @@ func (s *session) up(o *outriderv1.Opened) {
 		return // told twice
 	}
 	s.linked = true
+	s.e.c.Metrics.linked.Inc()
 	s.e.link.learn(s.r.Model, t)
 	if s.sum.Tokens > 0 && !o.GetExact() {
 		s.sum.Exact = false
@@ -67,6 +68,14 @@ func (s *session) up(o *outriderv1.Opened) {
 	s.sum.Target, s.sum.Numerics, s.sum.Pace = t.GetName(), t.GetNumerics(), t.GetPace()
 	s.packer = speculative.Packer{Bits: int(min(o.GetTokenBits(), 1<<8))}
 	s.p.LinkUp(int(min(o.GetWindow(), 1<<16)))
+}
+
+// unlink notes that no stream is open.
+func (s *session) unlink() {
+	if s.linked {
+		s.linked = false
+		s.e.c.Metrics.linked.Dec()
+	}
 }
 
 // Back-off between streams.
@@ -85,13 +94,15 @@ func (s *session) lost(err error) {
 	s.st = nil
 	now := s.now()
 	if s.linked {
-		s.linked, s.out.dirty = false, true // the progress tells
+		s.unlink()
+		s.out.dirty = true // the progress tells
 		s.p.LinkDown()
 		if s.heard || s.failures < hopeful {
 			s.lostAt = now
 		}
 	}
 	s.lastErr = err
+	s.e.c.Metrics.losses.Inc()
 	if final := permanent(err, s.e.c.Cloud); final != nil {
 		if errors.Is(final, ErrVocabulary) {
 			s.e.learner.forget(s.r.Model) // the target was replaced: the next request asks anew

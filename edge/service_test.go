@@ -87,7 +87,8 @@ func TestService(t *testing.T) {
 	for _, f := range families {
 		seen[f.GetName()] = true
 	}
-	for _, name := range []string{"requests_total", "tokens_total", "nodes_total", "link_bytes_total", "token_seconds"} {
+	for _, name := range []string{"requests_total", "tokens_total", "nodes_total", "link_bytes_total", "time_per_output_token_seconds",
+		"time_to_first_token_seconds", "commit_queue_seconds", "commit_score_seconds", "commit_load_sessions", "draft_seconds"} {
 		if !seen["outrider_edge_"+name] {
 			t.Errorf("no metric %s", name)
 		}

@@ -10,6 +10,7 @@ import (
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // session is one generation. Its goroutine (run) owns everything in it; it never blocks but in its
@@ -50,6 +51,7 @@ type session struct {
 
 	finished bool
 	passes   passTimes
+	accepts  telemetry.Acceptance
 	err      error
 	emitErr  error // of the caller; not the session goroutine's
 }
@@ -63,6 +65,7 @@ const maxUntaken = 64
 // run is the session's goroutine.
 func (s *session) run(ctx context.Context) {
 	defer close(s.events)
+	defer s.unlink()
 	s.ctx = ctx
 	s.dctx, s.dcancel = context.WithCancel(ctx)
 	if s.d != nil {
@@ -191,6 +194,7 @@ func (s *session) send(size int, m *outriderv1.DecodeRequest) {
 		return
 	}
 	s.sum.Uplink += size
+	s.e.c.Metrics.up.Add(float64(size))
 	if !s.st.put(m) {
 		s.lost(errOverflow)
 	}
@@ -240,7 +244,9 @@ func (s *session) received(e streamEvent) {
 
 // commit applies a commit and gives its tokens out.
 func (s *session) commit(m *outriderv1.Commit) {
-	s.sum.Downlink += proto.Size(m)
+	size := proto.Size(m)
+	s.sum.Downlink += size
+	s.e.c.Metrics.down.Add(float64(size))
 	c, err := commitFromProto(m)
 	had, known := len(s.p.Log()), len(s.p.Fates())
 	if err == nil && !s.linked {
@@ -259,7 +265,7 @@ func (s *session) commit(m *outriderv1.Commit) {
 		return
 	}
 	s.heard, s.failures = true, 0
-	s.passes.add(c)
+	s.observe(c)
 	f := s.p.Fates()[known:]
 	for i, t := range s.p.Log()[had:] {
 		s.give(GeneratedToken{ID: t, Fate: f[i].Fate, Late: f[i].Late})
@@ -269,6 +275,22 @@ func (s *session) commit(m *outriderv1.Commit) {
 		return
 	}
 	s.expect()
+}
+
+// observe takes note of how a pass went.
+func (s *session) observe(c speculative.Commit) {
+	s.passes.add(c)
+	s.e.c.Metrics.commit(c)
+	if c.Load == 0 {
+		return // several passes in one, after a resume
+	}
+	accepted := 0
+	for _, f := range c.Fates {
+		if f == speculative.Accepted {
+			accepted++
+		}
+	}
+	s.accepts.Pass(accepted)
 }
 
 // give adds one decided token to the output.

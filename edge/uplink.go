@@ -127,8 +127,10 @@ func (l *uplink) ping(conn *grpc.ClientConn) {
 	begin := time.Now()
 	_, err := l.list(ctx, conn)
 	if err == nil {
-		l.rtt.Store(int64(time.Since(begin)))
-		l.c.Metrics.rtt.Set(time.Since(begin).Seconds())
+		took := time.Since(begin)
+		l.rtt.Store(int64(took))
+		l.c.Metrics.rtt.Set(took.Seconds())
+		l.c.Metrics.roundTrip.Observe(took.Seconds())
 		return
 	}
 	if status.Code(err) != codes.DeadlineExceeded || l.ctx.Err() != nil || l.silent() < l.c.LinkTimeout/2 || conn.GetState() != connectivity.Ready {
@@ -139,6 +141,7 @@ func (l *uplink) ping(conn *grpc.ClientConn) {
 	if err != nil {
 		return
 	}
+	l.c.Metrics.reconnects.Inc()
 	l.mu.Lock()
 	l.conn = fresh
 	l.mu.Unlock()

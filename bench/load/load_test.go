@@ -22,6 +22,7 @@ import (
 	"github.com/outrider-llm/outrider/backend/mock"
 	"github.com/outrider-llm/outrider/bench/load"
 	"github.com/outrider-llm/outrider/cloud"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // The cloud runs in a process of its own, this test's binary once more, so that its CPU time and
@@ -53,7 +54,7 @@ func serveMock(options string) error {
 		return err
 	}
 	defer model.Close()
-	reg := cloud.NewRegistry()
+	reg := telemetry.NewRegistry()
 	s, err := cloud.NewServer(cloud.Config{Targets: []cloud.Target{{Name: "mock", Model: model}}, Metrics: cloud.NewMetrics(reg)})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/models"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 func newCloud() *cobra.Command {
@@ -131,7 +133,8 @@ func serveCloud(ctx context.Context, c CloudConfig, addressFile string, log *slo
 	if err != nil {
 		return err
 	}
-	reg := cloud.NewRegistry()
+	reg := telemetry.NewRegistry()
+	telemetry.RegisterBuild(reg, enginesOf(targets)...)
 	srv, err := cloud.NewServer(cloud.Config{Targets: targets, MaxSessions: c.MaxSessions, MaxPassesPerToken: c.RunAhead,
 		IdleTTL: c.IdleTTL, Logger: log, Metrics: cloud.NewMetrics(reg)})
 	if err != nil {
@@ -148,6 +151,16 @@ func serveCloud(ctx context.Context, c CloudConfig, addressFile string, log *slo
 		return err
 	}
 	return cloud.Serve(ctx, srv, cloud.ServeConfig{Listener: lis, Admin: admin, Gatherer: reg, DrainTimeout: c.Drain})
+}
+
+// enginesOf names the targets' engines, each once.
+func enginesOf(targets []cloud.Target) (names []string) {
+	for _, t := range targets {
+		if e := t.Model.Info().Engine; !slices.Contains(names, e) {
+			names = append(names, e)
+		}
+	}
+	return names
 }
 
 // launchTargets starts the plugins one after the other; stop ends those that run.

@@ -20,6 +20,7 @@ import (
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/edge/openai"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 func newEdge() *cobra.Command {
@@ -126,7 +127,12 @@ func serveEdge(ctx context.Context, c EdgeConfig, addressFile string, log *slog.
 	if err != nil {
 		return err
 	}
-	reg := cloud.NewRegistry()
+	reg := telemetry.NewRegistry()
+	engine := "none"
+	if draft != nil {
+		engine = draft.Info().Engine
+	}
+	telemetry.RegisterBuild(reg, engine)
 	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Learn: learn, Cache: c.cache(log), Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
 		FallbackAfter: c.FallbackAfter, RunAhead: c.RunAhead, Depth: c.Depth, Branches: c.Branches, Logger: log, Metrics: edge.NewMetrics(reg)})
 	if err != nil {

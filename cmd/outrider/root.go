@@ -5,11 +5,12 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/status"
+
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 const longHelp = `Outrider serves a large language model to people at the edge. A small draft model
@@ -64,11 +65,11 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// version is the module's version, with the commit when built from a checkout.
+// version is the module's version and where it runs.
 func version() string {
-	v := "devel"
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
-		v = b.Main.Version
+	v, revision := telemetry.Version()
+	if revision != "" && v == "devel" {
+		v += " " + revision[:min(12, len(revision))]
 	}
 	return fmt.Sprintf("%s (%s %s/%s)", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -1,0 +1,92 @@
+package cloud
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// state is a Prometheus collector that looks at the loops' sessions when it is asked.
+type state struct {
+	sessions, sequences, rows *prometheus.Desc
+
+	mu    sync.Mutex
+	loops []*loop
+}
+
+func newState() *state {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("outrider_cloud_"+name, help, labels, nil)
+	}
+	return &state{
+		sessions: desc("sessions", "Sessions by state: connected (of which ready, blocked for want of KV memory, or parked until "+
+			"the edge acknowledges) or idle (the stream broke).", "target", "state"),
+		sequences: desc("kv_sequences", "KV sequences of the target: held by sessions, and capacity.", "target", "kind"),
+		rows:      desc("kv_rows", "KV rows of the target: held for sessions, and capacity.", "target", "kind"),
+	}
+}
+
+func (s *state) add(l *loop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loops = append(s.loops, l)
+}
+
+func (s *state) remove(l *loop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loops = slices.DeleteFunc(s.loops, func(o *loop) bool { return o == l })
+}
+
+// Describe implements prometheus.Collector.
+func (s *state) Describe(ch chan<- *prometheus.Desc) {
+	ch <- s.sessions
+	ch <- s.sequences
+	ch <- s.rows
+}
+
+// Collect implements prometheus.Collector.
+func (s *state) Collect(ch chan<- prometheus.Metric) {
+	s.mu.Lock()
+	loops := slices.Clone(s.loops)
+	s.mu.Unlock()
+	for _, l := range loops {
+		c := l.census()
+		gauge := func(d *prometheus.Desc, v int, label string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), l.target.Name, label)
+		}
+		gauge(s.sessions, c.connected, "connected")
+		gauge(s.sessions, c.ready, "ready")
+		gauge(s.sessions, c.blocked, "blocked")
+		gauge(s.sessions, c.parked, "parked")
+		gauge(s.sessions, c.idle, "idle")
+		gauge(s.sequences, c.sequences, "held")
+		gauge(s.sequences, l.info.Sequences, "capacity")
+		gauge(s.rows, c.rows, "held")
+		gauge(s.rows, l.info.KVTokens, "capacity")
+	}
+}
+
+type census struct{ connected, ready, blocked, parked, idle, sequences, rows int }
+
+func (l *loop) census() census {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := census{connected: l.connected, idle: l.idle.Len(), sequences: len(l.holders)}
+	for _, s := range l.sessions {
+		switch {
+		case !s.connected:
+		case s.blocked:
+			c.blocked++
+		case s.parkedAt != 0:
+			c.parked++
+		case s.busy || s.marked:
+			c.ready++
+		}
+	}
+	for s := range l.holders {
+		c.rows += s.v.Held()
+	}
+	return c
+}
