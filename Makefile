@@ -38,8 +38,9 @@ lint: ## golangci-lint and buf lint, pinned in tools/go.mod
 	$(TOOL) buf lint
 
 .PHONY: generate
-generate: ## Regenerate proto/**/*.pb.go
+generate: ## Regenerate proto/**/*.pb.go and the table of keys in docs/configuration.md
 	$(TOOL) buf generate
+	$(GO) test ./cmd/outrider -run '^TestKeyTable$$' -count=1 -args -update
 
 # Generated code must be what the pinned generators make of the .proto files.
 .PHONY: generated
@@ -47,6 +48,7 @@ generated:
 	@tmp=$$(mktemp -d) && trap 'rm -rf $$tmp' EXIT && $(TOOL) buf generate -o $$tmp && \
 	for f in $$(cd $$tmp && find . -name '*.pb.go'); do \
 	  cmp -s $$tmp/$$f $$f || { echo "$$f is stale: run make generate"; exit 1; }; done && echo "generated code is fresh"
+	@$(GO) test ./cmd/outrider -run '^TestKeyTable$$' -count=1
 
 # The wire may only change compatibly; compares with the last commit that touched nothing in proto/.
 .PHONY: breaking

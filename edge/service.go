@@ -72,7 +72,7 @@ func RequestFromProto(m *outriderv1.GenerateRequest) (Request, error) {
 	if err != nil {
 		return Request{}, requestError("%s", oneLine(err.Error()))
 	}
-	r := Request{Prompt: m.GetPrompt(), Params: p, MaxTokens: int(min(m.GetMaxTokens(), 1<<30)), Stop: m.GetStop(),
+	r := Request{Prompt: m.GetPrompt(), Model: m.GetModel(), Params: p, MaxTokens: int(min(m.GetMaxTokens(), 1<<30)), Stop: m.GetStop(),
 		IgnoreEnd: m.GetIgnoreEnd(), Fallback: Fallback(min(max(m.GetFallback(), 0), 255)),
 		Deadline:          time.Duration(m.GetDeadlineMs()) * time.Millisecond,
 		MaxPassesPerToken: float64(m.GetRunAhead().GetMaxPassesPerToken()), NoDraft: m.GetNoDraft(), Pending: true}

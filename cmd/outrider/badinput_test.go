@@ -75,7 +75,7 @@ func TestBadInput(t *testing.T) {
 		{"bad fallback", "", append([]string{"edge", "--fallback", "cry"}, free...), "fallback"},
 		{"max-tokens beyond 32 bits", "", []string{"generate", "--edge", edge, "-n", "4294967297", "hi"}, "max-tokens"},
 		{"deadline too short", "", []string{"generate", "--edge", edge, "--deadline", "1ns", "hi"}, "deadline"},
-		{"run-ahead NaN", "", append([]string{"cloud", "--run-ahead", "NaN"}, free...), "run_ahead"},
+		{"run-ahead NaN", "", append([]string{"cloud", "--run-ahead", "NaN"}, free...), "run-ahead"},
 		{"no sessions", "", append([]string{"cloud", "--max-sessions", "-1"}, free...), "max_sessions"},
 		{"negative time", "", append([]string{"edge", "--fallback-after", "-5s"}, free...), "fallback_after"},
 		{"demo with a missing draft", "", []string{"demo", "--draft", file("nothing.gguf")}, "nothing.gguf"},

@@ -30,6 +30,9 @@ type edgeClient struct {
 }
 
 func dialEdge(addr string) (*edgeClient, error) {
+	if err := checkAddress("--edge (edge.listen)", addr, edgeAddr); err != nil {
+		return nil, err
+	}
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, usagef("edge address %q: %w", addr, err)
@@ -98,6 +101,7 @@ type requestFlags struct {
 	deadline    time.Duration
 	runAhead    string
 	noDraft     bool
+	target      string
 }
 
 func (r *requestFlags) add(f *pflag.FlagSet) {
@@ -115,7 +119,8 @@ func (r *requestFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&r.ignoreEnd, "ignore-end", false, "go on after the model's end token")
 	f.StringVar(&r.fallback, "fallback", "", "with no cloud in reach: fail, wait or draft (the draft alone answers, unverified); default: the edge's setting")
 	f.DurationVar(&r.deadline, "deadline", 0, "give up after this time; 0: never")
-	f.StringVar(&r.runAhead, "run-ahead", "", "target passes per token at most, 0 to 1, or off (waits for proposals); default: the edge's setting")
+	f.StringVar(&r.runAhead, "run-ahead", "", "on, off (waits for proposals) or target passes per token at most; default: the edge's setting")
+	f.StringVar(&r.target, "target", "", "name of the target, when the cloud serves several; default: the edge's setting")
 	f.BoolVar(&r.noDraft, "no-draft", false, "let the target work alone")
 }
 
@@ -149,7 +154,7 @@ func (r *requestFlags) request() (*outriderv1.GenerateRequest, error) {
 		return nil, usageError{err}
 	}
 	g := &outriderv1.GenerateRequest{Sampling: s, MaxTokens: uint32(r.maxTokens), Stop: r.stop, IgnoreEnd: r.ignoreEnd,
-		DeadlineMs: uint32(r.deadline.Milliseconds()), NoDraft: r.noDraft}
+		DeadlineMs: uint32(r.deadline.Milliseconds()), NoDraft: r.noDraft, Model: r.target}
 	var err error
 	if g.Fallback, err = parseFallback(r.fallback); err != nil {
 		return nil, err
@@ -176,26 +181,6 @@ func parseFallback(s string) (outriderv1.Fallback, error) {
 		return outriderv1.Fallback_FALLBACK_DRAFT, nil
 	}
 	return 0, usagef("fallback is %q, must be fail, wait or draft", s)
-}
-
-// runAheadOff stands for "off": run-ahead is deferred as long as the protocol allows, never absent.
-const runAheadOff = 0.001
-
-// parseRunAhead returns 0 for "the default".
-func parseRunAhead(s string) (float64, error) {
-	switch s {
-	case "":
-		return 0, nil
-	case "off":
-		return runAheadOff, nil
-	case "on":
-		return 1, nil
-	}
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(v >= 0 && v <= 1) {
-		return 0, usagef("run-ahead is %q, must be off, on or a number from 0 to 1", s)
-	}
-	return max(v, runAheadOff), nil
 }
 
 // checkPrompt refuses what cannot be text.

@@ -17,105 +17,82 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/cloud"
-	"github.com/outrider-llm/outrider/models"
 	"github.com/outrider-llm/outrider/telemetry"
 )
 
 func newCloud() *cobra.Command {
 	var targets []string
-	var engine, pace string
-	var options map[string]string
-	var child childFlags
+	var ahead string
+	var flags serverFlags
 	c := &cobra.Command{
 		Use:   "cloud",
 		Short: "Serve target models to edges",
 		Long: `Serve target models to edges: each edge's session is one gRPC stream, and all sessions of a
-target share its steps. Without --target the embedded demo target is served.
+target share its steps. Without --target the target of the pair in force is served, or the embedded
+demo target.
 
---target NAME=FILE can be repeated; the first is the default. More settings of each target
-(plugin binary, checksum, environment) go into the configuration file, see
-docs/configuration.md. The admin address serves /metrics, /healthz and /readyz.
+--target takes a name from models in the configuration file, a name that "outrider models list"
+shows, or a GGUF file; NAME=FILE gives it a name of its own. It can be repeated; the first is the
+default. More settings of each target (plugin binary, checksum, environment) go into the
+configuration file, see docs/configuration.md. The admin address serves /metrics, /healthz and
+/readyz.
 
 SIGTERM drains: new sessions are refused, present ones go on until cloud.drain has passed and
 then resume on another cloud.`,
 		Example: `  outrider cloud
   outrider cloud --target llama=llama-1b-q8_0.gguf --option threads=8 --listen 0.0.0.0:7600
+  outrider cloud --target big --target small             # names, see docs/configuration.md
   outrider cloud --engine mock --option step=40ms --option vocab=32000   # for load tests`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(c)
-			if err != nil {
-				return err
-			}
-			log, err := newLogger(cfg.Log, c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			if err := cfg.Cloud.fromFlags(targets, engine, pace, options); err != nil {
-				return err
-			}
-			if err := cfg.Models.resolve(cfg.Cloud.Targets); err != nil {
-				return err
-			}
-			ctx, stop := child.follow(c.Context(), c.InOrStdin())
-			defer stop()
-			return serveCloud(ctx, cfg.Cloud, child.addressFile, log)
+			return flags.run(c, func(cfg *Config) error { return cfg.cloudFlags(targets, ahead, &flags.models) }, serveCloud)
 		},
 	}
 	f := c.Flags()
-	f.String("listen", cloudAddr, "gRPC address (cloud.listen)")
-	f.String("admin", cloudAdminAddr, "HTTP address of metrics and health, empty: none (cloud.admin)")
+	flags.add(f, "cloud", cloudAddr, cloudAdminAddr, "all targets")
 	f.Int("max-sessions", 4096, "sessions at once, per target (cloud.max_sessions)")
-	f.Float64("run-ahead", 1, "target passes per token at most, for sessions that do not ask (cloud.run_ahead)")
+	f.Bool("fail-fast", true, "end when a target cannot be loaded at the start; false: serve the others (cloud.fail_fast)")
 	f.Duration("drain", 0, "how long sessions may go on after SIGTERM (cloud.drain)")
-	bind(f, map[string]string{"listen": "cloud.listen", "admin": "cloud.admin", "max-sessions": "cloud.max_sessions",
-		"run-ahead": "cloud.run_ahead", "drain": "cloud.drain"})
-	f.StringArrayVar(&targets, "target", nil, "[NAME=]GGUF file or embedded model, can be repeated (cloud.targets)")
-	f.StringVar(&engine, "engine", "", "reference, mock, or a plugin binary's path, for all --target")
-	f.StringToStringVar(&options, "option", nil, "KEY=VALUE for the engine, such as threads=4 (can be repeated)")
-	f.StringVar(&pace, "pace", "", "emulate a slower target: cost of a step and of a row, such as 40ms+0.3ms")
-	child.add(f)
+	bind(f, map[string]string{"max-sessions": "cloud.max_sessions", "fail-fast": "cloud.fail_fast", "drain": "cloud.drain"})
+	f.StringArrayVar(&targets, "target", nil, "[NAME=] name, GGUF file or embedded model, can be repeated (cloud.targets)")
+	f.StringVar(&ahead, "run-ahead", "", "on, off, or target passes per token at most, for sessions that do not ask (cloud.run_ahead)")
+	f.StringVar(&flags.models.pace, "pace", "", "emulate a slower target: cost of a step and of a row, such as 40ms+0.3ms")
 	return c
 }
 
-// fromFlags lets flags describe the targets.
-func (c *CloudConfig) fromFlags(targets []string, engine, pace string, options map[string]string) error {
-	if len(targets) > 0 || len(c.Targets) == 0 {
-		c.Targets = nil
-		if len(targets) == 0 {
-			targets = []string{models.TargetName}
-			if engine == "mock" {
-				targets = []string{"mock"}
-			}
+// cloudFlags puts in what only flags can say, and what names stand for.
+func (c *Config) cloudFlags(targets []string, ahead string, flags *modelFlags) error {
+	if ahead != "" {
+		v, err := parseRunAhead(ahead)
+		if err != nil {
+			return err
 		}
-		for _, t := range targets {
-			name, model, named := strings.Cut(t, "=")
-			if !named {
-				name, model = "", t
-			}
-			c.Targets = append(c.Targets, ModelConfig{Name: name, Model: model})
+		if c.Cloud.RunAhead = v; v == 0 {
+			c.Cloud.RunAhead = 1
 		}
 	}
-	for i := range c.Targets {
-		t := &c.Targets[i]
-		if engine != "" {
-			t.Engine = engine
-		}
-		if pace != "" {
-			t.Pace = pace
-		}
-		for k, v := range options {
-			if t.Options == nil {
-				t.Options = map[string]string{}
-			}
-			t.Options[k] = v
-		}
+	if len(targets) > 0 {
+		c.Cloud.Targets = nil
 	}
-	return nil
+	for _, t := range targets {
+		name, model, named := strings.Cut(t, "=")
+		if !named {
+			name, model = "", t
+		}
+		c.Cloud.Targets = append(c.Cloud.Targets, ModelConfig{Name: name, Model: model})
+	}
+	if c.Cloud.Targets = c.served(); len(targets) == 0 && flags.engine == "mock" {
+		c.Cloud.Targets = []ModelConfig{{Model: "mock"}}
+	}
+	for i := range c.Cloud.Targets {
+		flags.apply(&c.Cloud.Targets[i])
+	}
+	return c.Models.resolve(c.Cloud.Targets)
 }
 
 // serveCloud launches the targets and serves until ctx is done.
-func serveCloud(ctx context.Context, c CloudConfig, addressFile string, log *slog.Logger) error {
+func serveCloud(ctx context.Context, run *serverRun) error {
+	c, log := run.cfg.Cloud, run.log
 	lis, err := listen(ctx, c.Listen, "cloud.listen")
 	if err != nil {
 		return err
@@ -135,7 +112,7 @@ func serveCloud(ctx context.Context, c CloudConfig, addressFile string, log *slo
 	}
 	reg := telemetry.NewRegistry()
 	telemetry.RegisterBuild(reg, enginesOf(targets)...)
-	srv, err := cloud.NewServer(cloud.Config{Targets: targets, MaxSessions: c.MaxSessions, MaxPassesPerToken: c.RunAhead,
+	srv, err := cloud.NewServer(cloud.Config{Targets: targets, MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead),
 		IdleTTL: c.IdleTTL, Logger: log, Metrics: cloud.NewMetrics(reg)})
 	if err != nil {
 		return err
@@ -147,7 +124,7 @@ func serveCloud(ctx context.Context, c CloudConfig, addressFile string, log *slo
 			"numerics", i.Numerics, "pace", t.Pace)
 	}
 	log.Info("cloud is serving", "listen", lis.Addr().String(), "admin", addrOf(admin))
-	if err := writeAddresses(addressFile, lis, admin); err != nil {
+	if err := writeAddresses(run.address, lis, admin); err != nil {
 		return err
 	}
 	return cloud.Serve(ctx, srv, cloud.ServeConfig{Listener: lis, Admin: admin, Gatherer: reg, DrainTimeout: c.Drain})

@@ -1,77 +1,79 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
-	"strings"
 	"time"
-
-	"github.com/go-viper/mapstructure/v2"
-	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/file"
-	"github.com/knadh/koanf/providers/posflag"
-	"github.com/knadh/koanf/providers/structs"
-	"github.com/knadh/koanf/v2"
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-
-	"github.com/outrider-llm/outrider/models"
 )
 
-// Config is everything that can be set; docs/configuration.md lists the keys.
+// Config is everything that can be set. Of each setting the tags say its key, what it means (the
+// table in docs/configuration.md is made of that) and whether a running server takes a new value.
 type Config struct {
-	Cloud  CloudConfig  `koanf:"cloud"`
-	Edge   EdgeConfig   `koanf:"edge"`
-	Models ModelsConfig `koanf:"models"`
-	Log    LogConfig    `koanf:"log"`
+	Cloud  CloudConfig           `koanf:"cloud"`
+	Edge   EdgeConfig            `koanf:"edge"`
+	Models ModelsConfig          `koanf:"models"`
+	Pairs  map[string]PairConfig `koanf:"pairs" doc:"pairs of a target and a draft, by name" live:"yes"`
+	Pair   string                `koanf:"pair" doc:"the pair in force: what the cloud serves and the edge drafts with where they say nothing else" live:"yes"`
+	Log    LogConfig             `koanf:"log"`
+
+	from sources // where the values come from
 }
 
 // CloudConfig configures `outrider cloud`.
 type CloudConfig struct {
-	Listen      string        `koanf:"listen"`       // gRPC address
-	Admin       string        `koanf:"admin"`        // HTTP address of /metrics, /healthz, /readyz; empty: none
-	Targets     []ModelConfig `koanf:"targets"`      // the first is the default
-	MaxSessions int           `koanf:"max_sessions"` // per target
-	RunAhead    float64       `koanf:"run_ahead"`    // target passes per token at most, for sessions that do not ask
-	Drain       time.Duration `koanf:"drain"`        // how long sessions may go on after SIGTERM
-	IdleTTL     time.Duration `koanf:"idle_ttl"`     // how long a broken session keeps its rows
+	Listen      string        `koanf:"listen" doc:"gRPC address, for edges"`
+	Admin       string        `koanf:"admin" doc:"HTTP address of /metrics, /healthz and /readyz; empty: none"`
+	Targets     []ModelConfig `koanf:"targets" doc:"models that are served, names or models (below); the first is the default; empty: the pair's target, or the embedded one" live:"yes"`
+	FailFast    bool          `koanf:"fail_fast" doc:"end at the start when a target cannot be loaded; false: serve the others"`
+	MaxSessions int           `koanf:"max_sessions" doc:"connected sessions, per target"`
+	RunAhead    runAhead      `koanf:"run_ahead" doc:"target passes per token at most for sessions that do not ask: on, off (also: deferred) or a number up to 1"`
+	Drain       time.Duration `koanf:"drain" doc:"how long sessions may go on after SIGTERM"`
+	IdleTTL     time.Duration `koanf:"idle_ttl" doc:"how long a session whose link broke keeps its KV rows"`
 }
 
 // EdgeConfig configures `outrider edge`.
 type EdgeConfig struct {
-	Listen        string        `koanf:"listen"`
-	Admin         string        `koanf:"admin"`
-	HTTP          string        `koanf:"http"`  // address of the API and the page; empty: none
-	Cloud         string        `koanf:"cloud"` // host:port of the cloud
-	Model         string        `koanf:"model"` // target's name; empty: the cloud's default
-	Draft         ModelConfig   `koanf:"draft"`
-	Fallback      string        `koanf:"fallback"` // fail, wait or draft
-	FallbackAfter time.Duration `koanf:"fallback_after"`
-	RunAhead      float64       `koanf:"run_ahead"` // 0: the cloud's default
-	Depth         int           `koanf:"depth"`     // 0: adaptive, negative: never draft
-	Branches      bool          `koanf:"branches"`  // also propose the draft's second choices
-	Cache         string        `koanf:"cache"`     // folder that keeps tokenizers of targets; empty: the user's cache, none: none
+	Listen        string        `koanf:"listen" doc:"gRPC address, for programs on this device"`
+	Admin         string        `koanf:"admin" doc:"HTTP address of /metrics, /healthz and /readyz; empty: none"`
+	HTTP          string        `koanf:"http" doc:"HTTP address of the OpenAI API and the page, on this device only; empty: none"`
+	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port" live:"yes"`
+	Model         string        `koanf:"model" doc:"name of the target; empty: the pair's, or the cloud's default" live:"yes"`
+	Draft         ModelConfig   `koanf:"draft" doc:"the draft, a name or a model (below), or none; empty: that of the pair with this target, or the embedded one" live:"yes"`
+	Fallback      string        `koanf:"fallback" doc:"with no cloud in reach: fail, wait or draft (the draft alone answers, unverified)" live:"yes"`
+	FallbackAfter time.Duration `koanf:"fallback_after" doc:"how long the cloud may be out of reach before that" live:"yes"`
+	RunAhead      runAhead      `koanf:"run_ahead" doc:"target passes per token at most: on, off (also: deferred), a number up to 1, or default: the cloud's setting" live:"yes"`
+	Depth         int           `koanf:"depth" doc:"tokens drafted beyond the committed text; 0: adaptive, -1: never draft" live:"yes"`
+	Branches      bool          `koanf:"branches" doc:"also propose the draft's second choices" live:"yes"`
+	Cache         string        `koanf:"cache" doc:"folder that keeps targets' tokenizers; empty: in the user's cache, none: none" live:"yes"`
 }
 
 // LogConfig configures logging to standard error.
 type LogConfig struct {
-	Level  string `koanf:"level"`
-	Format string `koanf:"format"`
+	Level  string `koanf:"level" doc:"debug, info, warn or error" live:"yes"`
+	Format string `koanf:"format" doc:"text or json"`
 }
 
-// ModelConfig names a model and the engine that runs it.
+// ModelsConfig says where models are kept and what they are called.
+type ModelsConfig struct {
+	Dir   string                 `koanf:"dir" doc:"folder of pulled models; empty: outrider/models in the user's data folder" live:"yes"`
+	Named map[string]ModelConfig `koanf:",remain" doc:"a model (below) under a name of your own" live:"yes"`
+}
+
+// PairConfig names a target and the draft that works for it.
+type PairConfig struct {
+	Target string `koanf:"target" doc:"name of the target"`
+	Draft  string `koanf:"draft" doc:"name of the draft, or none"`
+}
+
+// ModelConfig says which model to run and how. A name alone stands for a model, too.
 type ModelConfig struct {
-	Name    string            `koanf:"name"`    // how it is asked for; default: from the file
-	Model   string            `koanf:"model"`   // GGUF file, or an embedded model's name
-	Engine  string            `koanf:"engine"`  // reference, mock, or a plugin binary's path
-	Args    []string          `koanf:"args"`    // of the plugin binary
-	Env     []string          `koanf:"env"`     // KEY=VALUE for the plugin, which inherits nothing
-	SHA256  string            `koanf:"sha256"`  // of the plugin binary, checked before it runs
-	Options map[string]string `koanf:"options"` // of the engine
-	Pace    string            `koanf:"pace"`    // emulated cost of a step and of a row: "40ms+0.3ms"; empty: none
-	// Tokenizer is a GGUF file whose vocabulary the model uses; default: the model file itself.
-	Tokenizer string `koanf:"tokenizer"`
+	Name      string            `koanf:"name" doc:"how edges ask for it; empty: its name in models, or the file's name without .gguf"`
+	Model     string            `koanf:"model" doc:"a name in models, a GGUF file, a name that outrider models list shows (models.md), or an embedded model: outrider-demo-target, outrider-demo-draft"`
+	Engine    string            `koanf:"engine" doc:"reference (default), llamacpp, mock, or the path of a plugin binary (engines.md)"`
+	Args      []string          `koanf:"args" doc:"of the plugin binary"`
+	Env       []string          `koanf:"env" doc:"KEY=VALUE for the plugin, which inherits nothing else"`
+	SHA256    string            `koanf:"sha256" doc:"of the plugin binary, checked before it runs"`
+	Options   map[string]string `koanf:"options" doc:"of the engine, by name; values are text"`
+	Pace      string            `koanf:"pace" doc:"emulated cost of a step and of a row, such as 40ms+0.3ms; for demonstrations"`
+	Tokenizer string            `koanf:"tokenizer" doc:"GGUF file that holds the vocabulary, when the model file does not. For the draft: use this tokenizer and do not ask the cloud for the target's"`
 }
 
 // Default addresses.
@@ -85,143 +87,10 @@ const (
 
 func defaultConfig() Config {
 	return Config{
-		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, MaxSessions: 4096, RunAhead: 1,
+		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1,
 			Drain: 20 * time.Second, IdleTTL: time.Minute},
 		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Cloud: cloudAddr, Fallback: "wait",
-			FallbackAfter: 3 * time.Second, Branches: true, Draft: ModelConfig{Model: models.DraftName, Engine: "reference"}},
+			FallbackAfter: 3 * time.Second, Branches: true},
 		Log: LogConfig{Level: "info", Format: "text"},
 	}
-}
-
-// defaultFile is read when it is there and no --config is given.
-const defaultFile = "outrider.yaml"
-
-// configFlag is the annotation that ties a flag to a configuration key.
-const configFlag = "outrider-config-key"
-
-// bind ties flags of a command to configuration keys.
-func bind(f *pflag.FlagSet, keys map[string]string) {
-	for name, key := range keys {
-		if err := f.SetAnnotation(name, configFlag, []string{key}); err != nil {
-			panic(err) // a flag that the command does not have
-		}
-	}
-}
-
-// loadConfig merges defaults, file, environment and flags.
-func loadConfig(c *cobra.Command) (*Config, error) {
-	k := koanf.New(".")
-	if err := k.Load(structs.Provider(defaultConfig(), "koanf"), nil); err != nil {
-		return nil, err
-	}
-	known := envKeys(k)
-	path, _ := c.Flags().GetString("config")
-	if err := loadFile(k, path); err != nil {
-		return nil, err
-	}
-	var unknown error
-	err := k.Load(env.Provider(".", env.Opt{Prefix: "OUTRIDER_", TransformFunc: func(name, value string) (string, any) {
-		key, ok := known[name]
-		if !ok {
-			unknown = usagef("environment variable %s names no setting (see `outrider config`)", name)
-		}
-		return key, value
-	}}), nil)
-	if err = errors.Join(err, unknown); err != nil {
-		return nil, err
-	}
-	flags := posflag.ProviderWithFlag(c.Flags(), ".", k, func(f *pflag.Flag) (string, any) {
-		key := ""
-		switch {
-		case f.Name == "log-level":
-			key = "log.level"
-		case f.Name == "log-format":
-			key = "log.format"
-		case len(f.Annotations[configFlag]) == 1:
-			key = f.Annotations[configFlag][0]
-		}
-		return key, posflag.FlagVal(c.Flags(), f)
-	})
-	if err := k.Load(flags, nil); err != nil {
-		return nil, err
-	}
-	return unmarshal(k)
-}
-
-func loadFile(k *koanf.Koanf, path string) error {
-	optional := path == ""
-	if optional {
-		path = defaultFile
-	}
-	err := k.Load(file.Provider(path), yaml.Parser())
-	if err == nil || (optional && errors.Is(err, fs.ErrNotExist)) {
-		return nil
-	}
-	return usagef("cannot read the configuration file %s: %w", path, err)
-}
-
-func unmarshal(k *koanf.Koanf) (*Config, error) {
-	c := &Config{}
-	err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: &mapstructure.DecoderConfig{
-		Result: c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(",")),
-	}})
-	if err != nil {
-		return nil, usagef("configuration: %s", strings.TrimSpace(strings.ReplaceAll(err.Error(), "decoding failed due to the following error(s):", "")))
-	}
-	return c, c.validate()
-}
-
-// envKeys maps the name of an environment variable to its configuration key.
-func envKeys(k *koanf.Koanf) map[string]string {
-	m := map[string]string{}
-	for _, key := range k.Keys() {
-		m["OUTRIDER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = key
-	}
-	return m
-}
-
-func newConfig() *cobra.Command {
-	return &cobra.Command{
-		Use:   "config",
-		Short: "Print the configuration in force",
-		Long: `Print the configuration that file, environment and flags add up to, as YAML. Redirect it
-to outrider.yaml for a file to start from. An environment variable's name is OUTRIDER_ and the
-key in capitals, with _ for the dot: edge.cloud is OUTRIDER_EDGE_CLOUD.`,
-		Example: "  outrider config\n  OUTRIDER_EDGE_CLOUD=gpu1:7600 outrider config > outrider.yaml",
-		Args:    noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(c)
-			if err != nil {
-				return err
-			}
-			k := koanf.New(".")
-			if err := k.Load(structs.Provider(cfg, "koanf"), nil); err != nil {
-				return err
-			}
-			b, err := k.Marshal(yamlDurations{yaml.Parser()})
-			if err != nil {
-				return err
-			}
-			_, err = c.OutOrStdout().Write(b)
-			return err
-		},
-	}
-}
-
-// yamlDurations writes durations as people do.
-type yamlDurations struct{ *yaml.YAML }
-
-func (y yamlDurations) Marshal(m map[string]any) ([]byte, error) {
-	for key, v := range m {
-		switch v := v.(type) {
-		case time.Duration:
-			m[key] = v.String()
-		case map[string]any:
-			if _, err := y.Marshal(v); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return y.YAML.Marshal(m)
 }

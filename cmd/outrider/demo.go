@@ -32,9 +32,11 @@ type demoFlags struct {
 	rtt         time.Duration
 	pace        string
 	runAhead    string
+	target      string
 	draft       string
 	engine      string
 	options     map[string]string
+	config      string // file that the servers read, too; empty: none was named
 	temperature float32
 	tokens      int
 	rounds      int
@@ -53,14 +55,23 @@ with the target alone over the same link, and a table compares the two.
 
 The target is paced to the steps of a 70B-class model on one GPU node (40 ms and 0.3 ms per
 token that it scores), since the embedded one would be unrealistically fast next to the link;
---pace off shows its own speed.`,
+--pace off shows its own speed.
+
+Other models: --target and --draft take names and files as "outrider cloud" and "outrider edge" do,
+--pair a pair of the configuration file.`,
 		Example: `  outrider demo
   outrider demo --rtt 100ms --run-ahead off
+  outrider demo --target llama-1b-q8_0.gguf --draft llama-68m-q8_0.gguf --pace off
   outrider demo --draft random        # a useless draft must not slow the target down
   outrider demo --engine llamacpp     # both models on llama.cpp
   outrider demo --json | tail -n 1 | jq .ratio`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(c)
+			if err != nil {
+				return err
+			}
+			f.choose(cfg)
 			return runDemo(c.Context(), f, c.OutOrStdout())
 		},
 	}
@@ -68,14 +79,36 @@ token that it scores), since the embedded one would be unrealistically fast next
 	s.DurationVar(&f.rtt, "rtt", 40*time.Millisecond, "round-trip time of the emulated link")
 	s.StringVar(&f.pace, "pace", demoPace, "emulated cost of a target step and of a scored token, or off")
 	s.StringVar(&f.runAhead, "run-ahead", "on", "on, off, or target passes per token at most")
-	s.StringVar(&f.draft, "draft", models.DraftName, "GGUF file, embedded model, random (random weights) or none")
 	engineFlags(s, &f.engine, &f.options)
+	s.StringVar(&f.target, "target", "", "name or GGUF file; default: the pair's, or the embedded target")
+	s.StringVar(&f.draft, "draft", "", "name or GGUF file, random (random weights) or none; default: the pair's, or the embedded draft")
+	addPairFlag(s)
 	s.Float32VarP(&f.temperature, "temperature", "t", 0, "sampling temperature")
 	s.IntVarP(&f.tokens, "max-tokens", "n", 96, "tokens per prompt")
 	s.IntVar(&f.rounds, "rounds", 1, "how often each prompt is run each way")
 	s.BoolVar(&f.asJSON, "json", false, "print the figures as JSON on the last line")
 	s.StringVar(&f.colour, "color", "auto", "auto, always or never")
 	return c
+}
+
+// choose fills in what the flags leave open.
+func (f *demoFlags) choose(cfg *Config) {
+	pair := cfg.Pairs[cfg.Pair]
+	if f.target != "" {
+		pair, _ = cfg.pairOf(f.target)
+	}
+	f.target = firstWord(f.target, pair.Target, models.TargetName)
+	f.draft = firstWord(f.draft, pair.Draft, models.DraftName)
+	f.config = cfg.from.file
+}
+
+func firstWord(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
 }
 
 // demoReport is the last line of `outrider demo --json`.
@@ -146,15 +179,15 @@ func startDemo(ctx context.Context, f demoFlags, w io.Writer) (*stack, *edgeClie
 	if err != nil {
 		return nil, nil, err
 	}
-	fmt.Fprintf(w, "edge (%s drafts)  <-- emulated link, %s round trip -->  cloud (%s verifies)\n", f.draft, f.rtt, models.TargetName)
-	if f.engine != "reference" {
+	fmt.Fprintf(w, "edge (%s drafts)  <-- emulated link, %s round trip -->  cloud (%s verifies)\n", f.draft, f.rtt, f.target)
+	if f.engine != "" && f.engine != "reference" {
 		fmt.Fprintf(w, "Both models run on the engine %s.\n", f.engine)
 	}
 	if f.pace != "off" {
 		fmt.Fprintf(w, "The target is paced like a 70B-class model on one GPU node: %s per step + per scored token (--pace off: its own speed).\n", f.pace)
 	}
-	s, err := startStack(ctx, stackConfig{rtt: f.rtt, draft: f.draft,
-		cloudArgs: append([]string{"--target", models.TargetName, "--pace", f.pace}, args...),
+	s, err := startStack(ctx, stackConfig{rtt: f.rtt, draft: f.draft, config: f.config,
+		cloudArgs: append([]string{"--target", f.target, "--pace", f.pace}, args...),
 		edgeArgs:  append([]string{"--run-ahead", f.runAhead}, args...)})
 	if err != nil {
 		return nil, nil, err

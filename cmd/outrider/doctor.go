@@ -8,8 +8,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-
-	"github.com/outrider-llm/outrider/models"
 )
 
 func newDoctor() *cobra.Command {
@@ -68,21 +66,23 @@ type configuredModel struct {
 	role string
 }
 
-// models lists the configured models.
+// models lists the configured models; names are what they stand for.
 func (c *Config) models() []configuredModel {
 	var out []configuredModel
-	for _, t := range c.Cloud.Targets {
+	for _, t := range c.served() {
 		out = append(out, configuredModel{t, "target"})
 	}
-	if len(out) == 0 {
-		out = append(out, configuredModel{ModelConfig{Model: models.TargetName}, "target"})
-	}
-	if c.Edge.Draft.Model != "none" {
-		out = append(out, configuredModel{c.Edge.Draft, "draft"})
+	if _, draft := c.drafting(); draft.Model != "none" {
+		out = append(out, configuredModel{draft, "draft"})
 	}
 	for i := range out {
-		if out[i].Engine == "" {
-			out[i].Engine = "reference"
+		m := &out[i].ModelConfig
+		*m = c.Models.named(*m)
+		if file, err := c.Models.file(m.Model); err == nil && m.Engine != "mock" {
+			m.Model = file
+		}
+		if m.Engine == "" {
+			m.Engine = "reference"
 		}
 	}
 	return out

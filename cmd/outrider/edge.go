@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -24,87 +23,68 @@ import (
 )
 
 func newEdge() *cobra.Command {
-	var draft, engine, runAhead string
-	var options map[string]string
-	var child childFlags
+	var draft, ahead string
+	var flags serverFlags
 	c := &cobra.Command{
 		Use:   "edge",
 		Short: "Draft beside the user for a target in the cloud",
 		Long: `Draft beside the user for a target in the cloud. Programs on this device ("outrider generate",
 "outrider chat") ask the edge; it drafts with a small model that has the target's vocabulary,
-and the cloud confirms or corrects. Without --draft the embedded demo draft is used.
+and the cloud confirms or corrects. Without --draft the draft of the pair with this target is used,
+or the embedded demo draft.
 
-The target's tokenizer comes from the cloud and is kept in edge.cache, so the edge needs no file
-of the target.`,
+--draft takes a name from models in the configuration file, a name that "outrider models list"
+shows, a GGUF file, or none. The target's tokenizer comes from the cloud and is kept in
+edge.cache, so the edge needs no file of the target.`,
 		Example: `  outrider edge
   outrider edge --cloud gpu1:7600 --draft llama-68m-q8_0.gguf --fallback draft
+  outrider edge --cloud gpu1:7600 --target big --draft small    # by name, see docs/configuration.md
   outrider edge --draft none                      # the target works alone`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(c)
-			if err != nil {
-				return err
-			}
-			log, err := newLogger(cfg.Log, c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			if err := cfg.Edge.fromFlags(draft, engine, runAhead, options); err != nil {
-				return err
-			}
-			if err := cfg.Edge.Draft.resolve(cfg.Models); err != nil {
-				return err
-			}
-			ctx, stop := child.follow(c.Context(), c.InOrStdin())
-			defer stop()
-			return serveEdge(ctx, cfg.Edge, child.addressFile, log)
+			return flags.run(c, func(cfg *Config) error { return cfg.edgeFlags(draft, ahead, &flags.models) }, serveEdge)
 		},
 	}
 	f := c.Flags()
-	f.String("listen", edgeAddr, "gRPC address for programs on this device (edge.listen)")
-	f.String("admin", edgeAdminAddr, "HTTP address of metrics and health, empty: none (edge.admin)")
+	flags.add(f, "edge", edgeAddr, edgeAdminAddr, "the draft (edge.draft.engine)")
 	f.String("http", edgeHTTPAddr, "HTTP address of the OpenAI API and the page, empty: none (edge.http)")
 	f.String("cloud", cloudAddr, "address of the cloud (edge.cloud)")
-	f.String("model", "", "target's name; default: the cloud's first (edge.model)")
+	f.String("target", "", "target's name; default: the pair's, or the cloud's first (edge.model)")
+	f.String("model", "", "the same as --target (edge.model)")
 	f.String("fallback", "wait", "with no cloud in reach: fail, wait or draft (edge.fallback)")
 	f.Duration("fallback-after", 0, "how long the cloud may be out of reach before that (edge.fallback_after)")
 	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
 	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
-	bind(f, map[string]string{"cache": "edge.cache", "listen": "edge.listen", "admin": "edge.admin", "http": "edge.http", "cloud": "edge.cloud", "model": "edge.model",
+	bind(f, map[string]string{"cache": "edge.cache", "http": "edge.http", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
 		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth"})
-	f.StringVar(&draft, "draft", "", "GGUF file or embedded model, or none (edge.draft.model)")
-	f.StringVar(&engine, "engine", "", "reference, mock, or a plugin binary's path (edge.draft.engine)")
-	f.StringToStringVar(&options, "option", nil, "KEY=VALUE for the engine, such as threads=2 (edge.draft.options)")
-	f.StringVar(&runAhead, "run-ahead", "", "off, on, or target passes per token at most (edge.run_ahead)")
-	child.add(f)
+	f.StringVar(&draft, "draft", "", "name, GGUF file or embedded model, or none (edge.draft)")
+	f.StringVar(&ahead, "run-ahead", "", "on, off, default, or target passes per token at most (edge.run_ahead)")
 	return c
 }
 
-func (c *EdgeConfig) fromFlags(draft, engine, runAhead string, options map[string]string) error {
-	if draft != "" {
-		c.Draft.Model = draft
-	}
-	if engine != "" {
-		c.Draft.Engine = engine
-	}
-	for k, v := range options {
-		if c.Draft.Options == nil {
-			c.Draft.Options = map[string]string{}
-		}
-		c.Draft.Options[k] = v
-	}
-	ahead, err := parseRunAhead(runAhead)
-	if err != nil {
+// edgeFlags puts in what only flags can say, and what names stand for.
+func (c *Config) edgeFlags(draft, ahead string, models *modelFlags) error {
+	if err := errors.Join(c.addressErrors()...); err != nil {
 		return err
 	}
-	if ahead > 0 {
-		c.RunAhead = ahead
+	if draft != "" {
+		c.Edge.Draft = ModelConfig{Model: draft}
 	}
-	return nil
+	c.Edge.Model, c.Edge.Draft = c.drafting()
+	models.apply(&c.Edge.Draft)
+	if ahead != "" {
+		v, err := parseRunAhead(ahead)
+		if err != nil {
+			return err
+		}
+		c.Edge.RunAhead = v
+	}
+	return c.Edge.Draft.resolve(c.Models)
 }
 
 // serveEdge launches the draft and serves until ctx is done.
-func serveEdge(ctx context.Context, c EdgeConfig, addressFile string, log *slog.Logger) error {
+func serveEdge(ctx context.Context, run *serverRun) error {
+	c, log := run.cfg.Edge, run.log
 	fallback, err := edge.ParseFallback(c.Fallback)
 	if err != nil {
 		return usagef("edge.fallback: %w", err)
@@ -134,14 +114,14 @@ func serveEdge(ctx context.Context, c EdgeConfig, addressFile string, log *slog.
 	}
 	telemetry.RegisterBuild(reg, engine)
 	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Learn: learn, Cache: c.cache(log), Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
-		FallbackAfter: c.FallbackAfter, RunAhead: c.RunAhead, Depth: c.Depth, Branches: c.Branches, Logger: log, Metrics: edge.NewMetrics(reg)})
+		FallbackAfter: c.FallbackAfter, RunAhead: float64(c.RunAhead), Depth: c.Depth, Branches: c.Branches, Logger: log, Metrics: edge.NewMetrics(reg)})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = e.Close() }() // ends streams, nothing to report
 	log.Info("edge is serving", "listen", addrOf(lis.grpc), "admin", addrOf(lis.admin), "http", addrOf(lis.web), "cloud", c.Cloud, "draft", c.Draft.label(),
 		"fallback", c.Fallback)
-	if err := writeAddresses(addressFile, lis.grpc, lis.admin, lis.web); err != nil {
+	if err := writeAddresses(run.address, lis.grpc, lis.admin, lis.web); err != nil {
 		return err
 	}
 	api := openai.New(e, openai.Config{Offline: fallback == edge.FallbackDraft, Gatherer: reg, Logger: log})

@@ -3,18 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
 
 	"github.com/outrider-llm/outrider/models"
 	"github.com/outrider-llm/outrider/models/local"
 )
-
-// ModelsConfig says where models are kept.
-type ModelsConfig struct {
-	Dir string `koanf:"dir"` // for pulled models; empty: outrider/models in the user's data folder
-}
 
 // errNoModels: a system without home folder.
 var errNoModels = errors.New("there is no home folder: set models.dir (OUTRIDER_MODELS_DIR) to a folder for models")
@@ -37,22 +31,26 @@ func (c ModelsConfig) find(name string) (local.Model, error) {
 // file is the path of a model: an embedded model's name and an existing file stay as they are, other
 // names are looked up.
 func (c ModelsConfig) file(name string) (string, error) {
-	if _, ok := models.Embedded(name); ok {
-		return name, nil
+	if base, ok := c.Named[name]; ok && base.Model != "" && base.Model != name {
+		name = base.Model
 	}
-	if _, err := os.Stat(name); err == nil {
+	if _, ok := models.Embedded(name); ok || isFile(name) {
 		return name, nil
 	}
 	m, err := c.find(name)
 	if errors.Is(err, local.ErrUnknown) {
-		return "", fmt.Errorf("no model file %s, no embedded model of that name (%s, %s), and `outrider models list` has none: "+
-			"`outrider models pull OWNER/REPO` fetches one", name, models.TargetName, models.DraftName)
+		hint := didYouMean(name, c.names())
+		if hint == "" {
+			hint = ": `outrider models list` shows what there is, `outrider models pull OWNER/REPO` fetches one"
+		}
+		return "", fmt.Errorf("no model file %s, and no model of that name, in models, embedded or on this machine%s", name, hint)
 	}
 	return m.Path, err
 }
 
-// resolve replaces the names of models by their files.
+// resolve replaces names by what they stand for: settings under models first, then files.
 func (m *ModelConfig) resolve(c ModelsConfig) error {
+	*m = c.named(*m)
 	if m.Tokenizer != "" {
 		file, err := c.file(m.Tokenizer)
 		if err != nil {
@@ -60,10 +58,7 @@ func (m *ModelConfig) resolve(c ModelsConfig) error {
 		}
 		m.Tokenizer = file
 	}
-	if m.Model == "" || m.Model == "none" || m.Engine == "mock" {
-		return nil
-	}
-	if _, err := os.Stat(m.Model); err == nil {
+	if m.Model == "" || m.Model == "none" || m.Engine == "mock" || isFile(m.Model) {
 		return nil
 	}
 	if _, ok := models.Embedded(m.Model); ok {

@@ -91,17 +91,25 @@ func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", "; ")), " ")
 }
 
-func newLogger(c LogConfig, w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, usagef("log.level is %q, must be debug, info, warn or error", c.Level)
+// newLogger logs to w; the level can be changed later.
+func newLogger(c LogConfig, w io.Writer) (*slog.LevelVar, *slog.Logger, error) {
+	level := &slog.LevelVar{}
+	if err := setLevel(level, c.Level); err != nil {
+		return nil, nil, err
 	}
 	o := &slog.HandlerOptions{Level: level}
 	switch c.Format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
+		return level, slog.New(slog.NewTextHandler(w, o)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return level, slog.New(slog.NewJSONHandler(w, o)), nil
 	}
-	return nil, usagef("log.format is %q, must be text or json", c.Format)
+	return nil, nil, usagef("log.format is %q, must be text or json", c.Format)
+}
+
+func setLevel(level *slog.LevelVar, name string) error {
+	if err := level.UnmarshalText([]byte(name)); err != nil {
+		return usagef("log.level is %q, must be debug, info, warn or error", name)
+	}
+	return nil
 }

@@ -29,13 +29,14 @@ type stack struct {
 type stackConfig struct {
 	cloudArgs, edgeArgs []string
 	rtt                 time.Duration
-	draft               string // GGUF file, embedded model, none, or random
+	draft               string // name, GGUF file, none, or random
+	config              string // configuration file of both; empty: none was named
 }
 
 // engineFlags are the flags of commands that run both sides on one engine. --backend is another name
 // of --engine.
 func engineFlags(s *pflag.FlagSet, engine *string, options *map[string]string) {
-	s.StringVar(engine, "engine", "reference", "that runs both models: reference or llamacpp")
+	s.StringVar(engine, "engine", "", "that runs both models: reference or llamacpp; default: the models' own")
 	s.StringToStringVar(options, "option", nil, "KEY=VALUE for the engine, such as threads=2 (can be repeated)")
 	s.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "backend" {
@@ -55,7 +56,10 @@ func engineArgs(engine string, options map[string]string) ([]string, error) {
 	if _, err := m.host("engine", slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
-	args := []string{"--engine", engine}
+	var args []string
+	if engine != "" {
+		args = []string{"--engine", engine}
+	}
 	for _, k := range slices.Sorted(maps.Keys(options)) {
 		args = append(args, "--option", k+"="+options[k])
 	}
@@ -86,7 +90,7 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 		}
 	}
 	args := append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cloud", s.link.Addr(),
-		"--cache", filepath.Join(s.dir, "tokenizers"), "--draft", draft}, c.edgeArgs...)
+		"--cache", filepath.Join(s.dir, "tokenizers"), "--draft", draft}, s.args(c.edgeArgs)...)
 	if s.edge, err = startServer(ctx, s.dir, "edge", nil, args...); err != nil {
 		return nil, fmt.Errorf("the edge does not start: %w", err)
 	}
@@ -94,12 +98,20 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 }
 
 func (s *stack) startCloud(ctx context.Context, listen string) (*server, error) {
-	args := append([]string{"--listen", listen, "--admin", "127.0.0.1:0", "--drain", "1s"}, s.c.cloudArgs...)
+	args := append([]string{"--listen", listen, "--admin", "127.0.0.1:0", "--drain", "1s"}, s.args(s.c.cloudArgs)...)
 	v, err := startServer(ctx, s.dir, "cloud", nil, args...)
 	if err != nil {
 		return nil, fmt.Errorf("the cloud does not start: %w", err)
 	}
 	return v, nil
+}
+
+// args are a server's own arguments, with those of both.
+func (s *stack) args(own []string) []string {
+	if s.c.config == "" {
+		return own
+	}
+	return append([]string{"--config", s.c.config}, own...)
 }
 
 // restartCloud starts the cloud again, on its old address, after it was killed.

@@ -1,35 +1,115 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"maps"
 	"math"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/outrider-llm/outrider/edge"
 )
 
-// validate says which setting is out of range, and what the range is.
-func (c *Config) validate() error {
-	type number struct {
+// validate says which settings are out of range, and what the range is. What other commands need does
+// not matter to one: names of models are looked up when they are used.
+func (c *Config) validate() []error {
+	var errs []error
+	for _, n := range []struct {
 		key   string
 		v     float64
 		lo    float64
 		hi    float64
 		hints string
-	}
-	for _, n := range []number{
-		{"cloud.run_ahead", c.Cloud.RunAhead, runAheadOff, 1, "target passes per token at most"},
-		{"edge.run_ahead", c.Edge.RunAhead, 0, 1, "target passes per token at most, 0: the cloud's default"},
+	}{
 		{"cloud.max_sessions", float64(c.Cloud.MaxSessions), 1, 1e6, "sessions per target"},
 		{"edge.depth", float64(c.Edge.Depth), -1, 1024, "tokens to draft ahead, 0: adaptive, -1: never draft"},
 	} {
 		if math.IsNaN(n.v) || n.v < n.lo || n.v > n.hi {
-			return usagef("%s is %g, must be between %g and %g (%s)", n.key, n.v, n.lo, n.hi, n.hints)
+			errs = append(errs, c.from.wrong(n.key, "%s is %g, must be between %g and %g (%s)", n.key, n.v, n.lo, n.hi, n.hints))
 		}
 	}
-	for key, d := range map[string]time.Duration{
-		"cloud.drain": c.Cloud.Drain, "cloud.idle_ttl": c.Cloud.IdleTTL, "edge.fallback_after": c.Edge.FallbackAfter,
-	} {
-		if d < 0 || (d > 0 && d < time.Millisecond) {
-			return usagef("%s is %s, must be 0 or a time such as 5s (a number without unit counts as nanoseconds)", key, d)
+	for _, d := range []struct {
+		key string
+		v   time.Duration
+	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}} {
+		if d.v < 0 || (d.v > 0 && d.v < time.Millisecond) {
+			errs = append(errs, c.from.wrong(d.key, "%s is %s, must be 0 or a time such as 5s (a number without unit counts as nanoseconds)", d.key, d.v))
 		}
+	}
+	if c.Cloud.RunAhead == 0 {
+		errs = append(errs, c.from.wrong("cloud.run_ahead", "cloud.run_ahead must be on, off or a number up to 1: the cloud has no other default"))
+	}
+	if _, err := edge.ParseFallback(c.Edge.Fallback); err != nil {
+		errs = append(errs, c.from.wrong("edge.fallback", "edge.fallback is %q, must be fail, wait or draft", c.Edge.Fallback))
+	}
+	return append(errs, c.validateNames()...)
+}
+
+// validateNames checks what can be known of models and pairs without looking for files.
+func (c *Config) validateNames() []error {
+	var errs []error
+	if _, ok := c.Pairs[c.Pair]; c.Pair != "" && !ok {
+		names := slices.Sorted(maps.Keys(c.Pairs))
+		errs = append(errs, c.from.wrong("pair", "there is no pair %q in pairs%s", c.Pair, orList(c.Pair, names)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Pairs)) {
+		if c.Pairs[name].Target == "" {
+			key := "pairs[" + name + "]"
+			errs = append(errs, c.from.wrong(key, "pair %s has no target", name))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Models.Named)) {
+		m, key := c.Models.Named[name], "models."+name
+		if m.Model == "" && m.Engine != "mock" {
+			errs = append(errs, c.from.wrong(key, "models.%s names no model: add a line model: FILE", name))
+		}
+		if _, _, err := m.pace(); err != nil {
+			errs = append(errs, c.from.wrong(key+".pace", "%s", err))
+		}
+		if strings.ContainsAny(name, "=, \t\n") || name == "none" || name == "random" {
+			errs = append(errs, c.from.wrong(key, "%q cannot be a model's name: it must be without =, comma and space, and not none or random", name))
+		}
+	}
+	return errs
+}
+
+// orList is didYouMean, or the names that there are.
+func orList(name string, known []string) string {
+	if hint := didYouMean(name, known); hint != "" {
+		return hint
+	}
+	if len(known) == 0 {
+		return ""
+	}
+	return ": there is " + strings.Join(known, ", ")
+}
+
+// checkAddress refuses what is no host:port. An address that names a scheme of gRPC is left alone.
+func checkAddress(what, addr, example string) error {
+	if strings.Contains(addr, ":///") || strings.HasPrefix(addr, "unix:") {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		var n uint64
+		if n, err = strconv.ParseUint(port, 10, 16); err == nil && n == 0 {
+			err = errors.New("port 0")
+		}
+	}
+	if err != nil || strings.ContainsAny(host, "/ ?#@") || host == "" {
+		return usagef("%s is %q, must be host:port such as %s", what, addr, example)
+	}
+	return nil
+}
+
+// addressErrors checks the addresses that are dialled.
+func (c *Config) addressErrors() []error {
+	if err := checkAddress("edge.cloud", c.Edge.Cloud, "gpu1:7600"); err != nil {
+		return []error{c.from.wrong("edge.cloud", "%s", fmt.Sprint(err))}
 	}
 	return nil
 }

@@ -95,7 +95,9 @@ type GenerateRequest struct {
 	NoDraft bool `protobuf:"varint,10,opt,name=no_draft,json=noDraft,proto3" json:"no_draft,omitempty"`
 	// Whose conversation it is, 256 bytes at most: what is kept of one user's serves nobody else's.
 	// Empty: the edge's one user.
-	User          string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
+	// Name of the target; empty: the edge's configuration decides.
+	Model         string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -214,6 +216,13 @@ func (x *GenerateRequest) GetNoDraft() bool {
 func (x *GenerateRequest) GetUser() string {
 	if x != nil {
 		return x.User
+	}
+	return ""
+}
+
+func (x *GenerateRequest) GetModel() string {
+	if x != nil {
+		return x.Model
 	}
 	return ""
 }
@@ -756,7 +765,7 @@ var File_outrider_v1_edge_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
-	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xb1\x03\n" +
+	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xc7\x03\n" +
 	"\x0fGenerateRequest\x12\x18\n" +
 	"\x06prompt\x18\x01 \x01(\tH\x00R\x06prompt\x12?\n" +
 	"\fconversation\x18\x02 \x01(\v2\x19.outrider.v1.ConversationH\x00R\fconversation\x121\n" +
@@ -772,7 +781,8 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\trun_ahead\x18\t \x01(\v2\x15.outrider.v1.RunAheadR\brunAhead\x12\x19\n" +
 	"\bno_draft\x18\n" +
 	" \x01(\bR\anoDraft\x12\x12\n" +
-	"\x04user\x18\v \x01(\tR\x04userB\a\n" +
+	"\x04user\x18\v \x01(\tR\x04user\x12\x14\n" +
+	"\x05model\x18\f \x01(\tR\x05modelB\a\n" +
 	"\x05input\"@\n" +
 	"\fConversation\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.outrider.v1.MessageR\bmessages\"7\n" +

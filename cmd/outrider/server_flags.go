@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// modelFlags say how models run that are named on the command line.
+type modelFlags struct {
+	engine, pace string
+	options      map[string]string
+}
+
+func (m *modelFlags) add(f *pflag.FlagSet, which string) {
+	f.StringVar(&m.engine, "engine", "", "reference, llamacpp, mock, or a plugin binary's path, for "+which)
+	f.StringToStringVar(&m.options, "option", nil, "KEY=VALUE for the engine, such as threads=4 (can be repeated)")
+}
+
+// apply lets the flags overrule a model's settings.
+func (m *modelFlags) apply(to *ModelConfig) {
+	if m.engine != "" {
+		to.Engine = m.engine
+	}
+	if m.pace != "" {
+		to.Pace = m.pace
+	}
+	if len(m.options) > 0 {
+		all := maps.Clone(to.Options)
+		if all == nil {
+			all = map[string]string{}
+		}
+		maps.Copy(all, m.options)
+		to.Options = all
+	}
+}
+
+// serverFlags are what `outrider cloud` and `outrider edge` have in common.
+type serverFlags struct {
+	models modelFlags
+	child  childFlags
+}
+
+// add adds the flags; section is cloud or edge.
+func (s *serverFlags) add(f *pflag.FlagSet, section, listen, admin, which string) {
+	f.String("listen", listen, "gRPC address ("+section+".listen)")
+	f.String("admin", admin, "HTTP address of metrics and health, empty: none ("+section+".admin)")
+	bind(f, map[string]string{"listen": section + ".listen", "admin": section + ".admin"})
+	addPairFlag(f)
+	s.models.add(f, which)
+	s.child.add(f)
+}
+
+func addPairFlag(f *pflag.FlagSet) {
+	f.String("pair", "", "pair of target and draft, by its name in pairs (pair)")
+	bind(f, map[string]string{"pair": "pair"})
+}
+
+// server is a running server's view of its configuration.
+type serverRun struct {
+	cfg     *Config
+	load    func() (*Config, error) // reads the configuration anew
+	level   *slog.LevelVar
+	log     *slog.Logger
+	address string // file for the addresses that were opened; empty: none
+}
+
+// run loads the configuration, with what only flags can say put in by set, and serves until the context ends.
+func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(context.Context, *serverRun) error) error {
+	load := func() (*Config, error) {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return nil, err
+		}
+		return cfg, set(cfg)
+	}
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	level, log, err := newLogger(cfg.Log, c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	ctx, stop := s.child.follow(c.Context(), c.InOrStdin())
+	defer stop()
+	return serve(ctx, &serverRun{cfg: cfg, load: load, level: level, log: log, address: s.child.addressFile})
+}
