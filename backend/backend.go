@@ -45,10 +45,13 @@ type Info struct {
 	VocabularySize int
 	Vocabulary     string // fingerprint, see package tokenizer
 	EndTokens      []Token
-	Numerics       string // outputs are bit-equal within one value
-	Sequences      int    // sequences that may hold rows at once
-	KVTokens       int    // rows in all
-	Trees          bool   // segments may be trees
+	Numerics       string // outputs are bit-equal within one value, unless ShapeDependent
+	// ShapeDependent: a row's last bits depend on the other rows of its pass, so that a choice between
+	// near ties may be another in another pass.
+	ShapeDependent bool
+	Sequences      int  // sequences that may hold rows at once
+	KVTokens       int  // rows in all
+	Trees          bool // segments may be trees
 	Parameters     uint64
 }
 

@@ -54,7 +54,7 @@ func (l *loop) newSession(r *request) *session {
 	now := l.now()
 	l.lastOrder++
 	return &session{id: r.id, order: l.lastOrder, stream: r.stream, setup: r.setup, connected: true, opened: now, served: now,
-		exact: r.numerics == "" || r.numerics == l.info.Numerics, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
+		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
 		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window},
 		v: speculative.NewVerifier(speculative.VerifierConfig{
 			PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes, Chains: !l.info.Trees,
@@ -116,7 +116,8 @@ func (l *loop) retryAfter() time.Duration {
 
 func (l *loop) describe() *outriderv1.TargetInfo {
 	t := &outriderv1.TargetInfo{Name: l.target.Name, Vocabulary: l.info.Vocabulary,
-		ContextLength: uint32(l.info.ContextLength), Numerics: l.info.Numerics, Pace: l.target.Pace}
+		ContextLength: uint32(l.info.ContextLength), Numerics: l.info.Numerics, ShapeDependent: l.info.ShapeDependent,
+		Pace: l.target.Pace}
 	if p := l.target.Tokenizer; p != nil {
 		t.Tokenizer = p.Digest[:]
 	}

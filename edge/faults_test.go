@@ -108,6 +108,15 @@ func TestOtherNumericsAfterResumeAreNotExact(t *testing.T) {
 	}
 }
 
+// A target whose choices depend on its passes is never called exact, and the summary says why.
+func TestShapeDependentTargetsAreNotExact(t *testing.T) {
+	r := newRig(t, link.Config{}, func(r *rig) { r.target.info.ShapeDependent = true })
+	c, s := r.generate(request(1, 20), func(int) {})
+	if s.Exact || !s.ShapeDependent || len(c.tokens) == 0 {
+		t.Errorf("exact %v, shape dependent %v, %d tokens", s.Exact, s.ShapeDependent, len(c.tokens))
+	}
+}
+
 // A link that hangs without closing anything is found out and given up.
 func TestSilentLinkIsReplaced(t *testing.T) {
 	r := newRig(t, link.Config{RTT: time.Millisecond}, func(r *rig) {

@@ -57,7 +57,8 @@ func (s *session) up(o *outriderv1.Opened) {
 	s.linked = true
 	s.e.c.Metrics.linked.Inc()
 	s.e.link.learn(s.r.Model, t)
-	if s.sum.Tokens > 0 && !o.GetExact() {
+	s.sum.ShapeDependent = t.GetShapeDependent()
+	if s.sum.Tokens > 0 && !o.GetExact() || s.sum.ShapeDependent {
 		s.sum.Exact = false
 	}
 	if s.opened > 1 && s.sum.Target != "" {

@@ -170,8 +170,10 @@ type Summary struct {
 	Total        time.Duration // to the last token
 	Drafted      int           // tokens that the draft wrote
 	Unverified   int
-	Exact        bool // false when a resume met other numerics or unverified tokens were given
-	Target       string
-	Numerics     string // of the target
-	Pace         string // emulated step cost of the target, empty when none
+	Exact        bool // false when a resume met other numerics, unverified tokens were given, or:
+	// ShapeDependent: the target's choices depend on its passes where two tokens score nearly the same.
+	ShapeDependent bool
+	Target         string
+	Numerics       string // of the target
+	Pace           string // emulated step cost of the target, empty when none
 }

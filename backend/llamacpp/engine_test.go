@@ -25,7 +25,7 @@ func TestInfo(t *testing.T) {
 	e := engine(t, small, "sequences", "7", "kv_tokens", "1000", "context", "300")
 	i := e.Info()
 	t.Logf("%+v", i)
-	if i.Engine != "llamacpp" || i.Sequences != 7 || i.KVTokens != 1024 || i.ContextLength != 300 || !i.Trees || i.Parameters < 1000 ||
+	if i.Engine != "llamacpp" || i.Sequences != 7 || i.KVTokens != 1024 || i.ContextLength != 300 || !i.Trees || !i.ShapeDependent || i.Parameters < 1000 ||
 		i.VocabularySize < 100 || len(i.EndTokens) == 0 || i.Architecture != "llama" {
 		t.Fatal("not as asked")
 	}

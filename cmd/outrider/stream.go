@@ -145,6 +145,8 @@ func statusLine(s *outriderv1.Summary) string {
 	}
 	if f.unverified > 0 {
 		parts = append(parts, fmt.Sprintf("%d unverified", f.unverified))
+	} else if s.GetShapeDependent() {
+		parts = append(parts, "exact but for near ties")
 	} else if !s.GetExact() {
 		parts = append(parts, "not exact: resumed under other numerics")
 	}

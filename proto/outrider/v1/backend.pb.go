@@ -208,10 +208,13 @@ type ModelInfo struct {
 	Sequences uint32 `protobuf:"varint,9,opt,name=sequences,proto3" json:"sequences,omitempty"`
 	KvTokens  uint32 `protobuf:"varint,10,opt,name=kv_tokens,json=kvTokens,proto3" json:"kv_tokens,omitempty"`
 	// Segments may be trees.
-	Trees         bool   `protobuf:"varint,11,opt,name=trees,proto3" json:"trees,omitempty"`
-	Parameters    uint64 `protobuf:"varint,12,opt,name=parameters,proto3" json:"parameters,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Trees      bool   `protobuf:"varint,11,opt,name=trees,proto3" json:"trees,omitempty"`
+	Parameters uint64 `protobuf:"varint,12,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// A row's last bits depend on the other rows of its pass: choices can differ at near ties even
+	// within one numerics.
+	ShapeDependent bool `protobuf:"varint,13,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ModelInfo) Reset() {
@@ -326,6 +329,13 @@ func (x *ModelInfo) GetParameters() uint64 {
 		return x.Parameters
 	}
 	return 0
+}
+
+func (x *ModelInfo) GetShapeDependent() bool {
+	if x != nil {
+		return x.ShapeDependent
+	}
+	return false
 }
 
 type Segment struct {
@@ -989,7 +999,7 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"V\n" +
 	"\fLoadResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\x02R\bprogress\x12*\n" +
-	"\x04info\x18\x02 \x01(\v2\x16.outrider.v1.ModelInfoR\x04info\"\xf7\x02\n" +
+	"\x04info\x18\x02 \x01(\v2\x16.outrider.v1.ModelInfoR\x04info\"\xa0\x03\n" +
 	"\tModelInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06engine\x18\x02 \x01(\tR\x06engine\x12\"\n" +
@@ -1008,7 +1018,8 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x05trees\x18\v \x01(\bR\x05trees\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\f \x01(\x04R\n" +
-	"parameters\"\xdb\x01\n" +
+	"parameters\x12'\n" +
+	"\x0fshape_dependent\x18\r \x01(\bR\x0eshapeDependent\"\xdb\x01\n" +
 	"\aSegment\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\rR\x05start\x12\x16\n" +

@@ -968,15 +968,19 @@ type TargetInfo struct {
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Vocabulary    string                 `protobuf:"bytes,2,opt,name=vocabulary,proto3" json:"vocabulary,omitempty"`
 	ContextLength uint32                 `protobuf:"varint,3,opt,name=context_length,json=contextLength,proto3" json:"context_length,omitempty"`
-	// Engine, build, instruction set and quantisation: outputs are bit-equal within one fingerprint.
+	// Engine, build, instruction set and quantisation: outputs are bit-equal within one fingerprint, unless
+	// shape_dependent.
 	Numerics string `protobuf:"bytes,4,opt,name=numerics,proto3" json:"numerics,omitempty"`
 	// Emulated step cost, when the operator paces the target (demo and tests).
 	Pace string `protobuf:"bytes,5,opt,name=pace,proto3" json:"pace,omitempty"`
 	// SHA-256 of the target's tokenizer as GetTokenizer gives it, once decompressed; empty: the target
 	// has none.
-	Tokenizer     []byte `protobuf:"bytes,6,opt,name=tokenizer,proto3" json:"tokenizer,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tokenizer []byte `protobuf:"bytes,6,opt,name=tokenizer,proto3" json:"tokenizer,omitempty"`
+	// Outputs can differ at near ties even within one fingerprint: the last bits of a score depend on what
+	// else the engine ran in the same pass.
+	ShapeDependent bool `protobuf:"varint,7,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *TargetInfo) Reset() {
@@ -1049,6 +1053,13 @@ func (x *TargetInfo) GetTokenizer() []byte {
 		return x.Tokenizer
 	}
 	return nil
+}
+
+func (x *TargetInfo) GetShapeDependent() bool {
+	if x != nil {
+		return x.ShapeDependent
+	}
+	return false
 }
 
 // Commit extends the log.
@@ -1670,7 +1681,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05exact\x18\x05 \x01(\bR\x05exact\x12\x17\n" +
 	"\akeep_ms\x18\x06 \x01(\rR\x06keepMs\x12\x1d\n" +
 	"\n" +
-	"token_bits\x18\a \x01(\rR\ttokenBits\"\xb5\x01\n" +
+	"token_bits\x18\a \x01(\rR\ttokenBits\"\xde\x01\n" +
 	"\n" +
 	"TargetInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -1680,7 +1691,8 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x0econtext_length\x18\x03 \x01(\rR\rcontextLength\x12\x1a\n" +
 	"\bnumerics\x18\x04 \x01(\tR\bnumerics\x12\x12\n" +
 	"\x04pace\x18\x05 \x01(\tR\x04pace\x12\x1c\n" +
-	"\ttokenizer\x18\x06 \x01(\fR\ttokenizer\"\xa1\x02\n" +
+	"\ttokenizer\x18\x06 \x01(\fR\ttokenizer\x12'\n" +
+	"\x0fshape_dependent\x18\a \x01(\bR\x0eshapeDependent\"\xa1\x02\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12'\n" +

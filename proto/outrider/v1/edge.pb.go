@@ -510,15 +510,18 @@ type Summary struct {
 	TotalUs      uint64 `protobuf:"varint,9,opt,name=total_us,json=totalUs,proto3" json:"total_us,omitempty"`
 	Drafted      uint64 `protobuf:"varint,10,opt,name=drafted,proto3" json:"drafted,omitempty"`
 	Unverified   uint64 `protobuf:"varint,11,opt,name=unverified,proto3" json:"unverified,omitempty"`
-	// False when a resume met other numerics or unverified tokens were given.
+	// False when a resume met other numerics, unverified tokens were given, or the target is
+	// shape_dependent.
 	Exact bool `protobuf:"varint,12,opt,name=exact,proto3" json:"exact,omitempty"`
 	// Bytes of Open messages.
 	OpeningBytes uint64 `protobuf:"varint,13,opt,name=opening_bytes,json=openingBytes,proto3" json:"opening_bytes,omitempty"`
 	// Leading tokens of the prompt that had not to be sent, and those whose rows the draft still held.
-	PrefixTokens  uint32 `protobuf:"varint,14,opt,name=prefix_tokens,json=prefixTokens,proto3" json:"prefix_tokens,omitempty"`
-	DraftHeld     uint32 `protobuf:"varint,15,opt,name=draft_held,json=draftHeld,proto3" json:"draft_held,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PrefixTokens uint32 `protobuf:"varint,14,opt,name=prefix_tokens,json=prefixTokens,proto3" json:"prefix_tokens,omitempty"`
+	DraftHeld    uint32 `protobuf:"varint,15,opt,name=draft_held,json=draftHeld,proto3" json:"draft_held,omitempty"`
+	// The target's choices depend on its passes where two tokens score nearly the same.
+	ShapeDependent bool `protobuf:"varint,16,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Summary) Reset() {
@@ -654,6 +657,13 @@ func (x *Summary) GetDraftHeld() uint32 {
 		return x.DraftHeld
 	}
 	return 0
+}
+
+func (x *Summary) GetShapeDependent() bool {
+	if x != nil {
+		return x.ShapeDependent
+	}
+	return false
 }
 
 type StatusRequest struct {
@@ -801,7 +811,7 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x04late\x18\x04 \x01(\bR\x04late\x12\x1e\n" +
 	"\n" +
 	"unverified\x18\x05 \x01(\bR\n" +
-	"unverified\"\x8e\x04\n" +
+	"unverified\"\xb7\x04\n" +
 	"\aSummary\x12+\n" +
 	"\x06finish\x18\x01 \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\rR\fpromptTokens\x12)\n" +
@@ -821,7 +831,8 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\ropening_bytes\x18\r \x01(\x04R\fopeningBytes\x12#\n" +
 	"\rprefix_tokens\x18\x0e \x01(\rR\fprefixTokens\x12\x1d\n" +
 	"\n" +
-	"draft_held\x18\x0f \x01(\rR\tdraftHeld\"\x0f\n" +
+	"draft_held\x18\x0f \x01(\rR\tdraftHeld\x12'\n" +
+	"\x0fshape_dependent\x18\x10 \x01(\bR\x0eshapeDependent\"\x0f\n" +
 	"\rStatusRequest\"\x94\x01\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05draft\x18\x01 \x01(\tR\x05draft\x12%\n" +
