@@ -16,16 +16,17 @@ var rooms = map[string][]string{
 	"proto":       {},
 	"models":      {"gguf"},
 	"speculative": {},
+	"grammar":     {},
 	"tokenizer":   {"gguf"},
 	"chat":        {"tokenizer"},
 	"telemetry":   {},
-	"backend":     {"speculative", "tokenizer", "gguf", "models", "proto", "telemetry"},
-	"drafter":     {"speculative", "tokenizer", "backend"},
-	"cloud":       {"speculative", "tokenizer", "backend", "drafter", "proto", "telemetry"},
-	"edge":        {"speculative", "tokenizer", "chat", "backend", "drafter", "proto", "telemetry"},
+	"backend":     {"speculative", "grammar", "tokenizer", "gguf", "models", "proto", "telemetry"},
+	"drafter":     {"speculative", "grammar", "tokenizer", "backend"},
+	"cloud":       {"speculative", "grammar", "tokenizer", "backend", "drafter", "proto", "telemetry"},
+	"edge":        {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "proto", "telemetry"},
 	"perception":  {"proto"},
-	"bench":       {"speculative", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "telemetry"},
-	"cmd":         {"speculative", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "bench", "telemetry"},
+	"bench":       {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "telemetry"},
+	"cmd":         {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "bench", "telemetry"},
 }
 
 // pure packages may use the standard library and these modules only.
@@ -33,6 +34,7 @@ var pure = map[string][]string{
 	"speculative": {},
 	"tokenizer":   {module + "gguf", "golang.org/x/text"},
 	"gguf":        {},
+	"grammar":     {},
 }
 
 func room(pkg string) string {
