@@ -40,6 +40,7 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	} else {
 		l.m.opened.Inc()
 	}
+	l.inherit(s)
 	l.sessions[s.id] = s
 	l.connected++
 	if c, ok := s.v.Replay(len(r.tokens)); ok {
@@ -47,13 +48,14 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	}
 	l.mark(s)
 	return s, &outriderv1.Opened{Target: l.describe(), Held: uint32(s.v.Held()), Credit: uint32(l.c.Credit),
-		Window: uint32(l.c.Window), Exact: s.exact, TokenBits: uint32(s.packed.Bits)}, nil
+		Window: uint32(l.c.Window), Exact: s.exact, TokenBits: uint32(s.packed.Bits),
+		KeepMs: l.keepMillis(s)}, nil
 }
 
 func (l *loop) newSession(r *request) *session {
 	now := l.now()
 	l.lastOrder++
-	return &session{id: r.id, order: l.lastOrder, stream: r.stream, setup: r.setup, connected: true, opened: now, served: now,
+	return &session{id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, connected: true, opened: now, served: now,
 		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
 		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window},
 		v: speculative.NewVerifier(speculative.VerifierConfig{
@@ -133,6 +135,7 @@ func (l *loop) received(s *session, m *outriderv1.DecodeRequest, err error) (mor
 	}
 	if errors.Is(err, io.EOF) { // the client goes away on purpose
 		s.finish(speculative.FinishCancelled)
+		l.keep(s)
 		return false
 	}
 	if err == nil {
@@ -148,6 +151,7 @@ func (l *loop) received(s *session, m *outriderv1.DecodeRequest, err error) (mor
 		s.end(err)
 		return false
 	}
+	l.keep(s) // it may have been cancelled
 	l.mark(s)
 	return !s.over
 }
@@ -169,6 +173,7 @@ func (l *loop) expireDeadline(s *session) {
 	defer l.mu.Unlock()
 	if !s.over {
 		s.finish(speculative.FinishDeadline)
+		l.keep(s)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // rig is one cloud on an in-memory listener.
@@ -81,13 +82,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// empty waits until neither the server nor the model remembers a session.
+// empty waits until neither the server nor the model remembers a session; finished logs may be kept.
 func (r *rig) empty() {
 	r.t.Helper()
 	eventually(r.t, "no session and no sequence left", func() bool {
 		c, i := r.Sessions()
 		n, _ := r.toy.held()
-		return c == 0 && i == 0 && n == 0
+		_, kept, _ := r.Prefixes()
+		return c == 0 && i == 0 && n == kept
 	})
 }
 
@@ -130,8 +132,10 @@ type naive struct {
 	rng     *rand.Rand
 	agree   float64 // how often a proposed token is right
 	quiet   bool    // proposes nothing
-	eager   bool    // proposes at each turn
-	deaf    bool    // acknowledges nothing
+	name    int     // leading tokens that are named instead of sent
+	opened  *outriderv1.Opened
+	eager   bool // proposes at each turn
+	deaf    bool // acknowledges nothing
 	acked   int
 	epoch   int
 	resumes int
@@ -159,7 +163,11 @@ func (n *naive) run(ctx context.Context, c outriderv1.DecodeServiceClient) error
 	if err != nil {
 		return err
 	}
-	n.open.Tokens = wire(n.log)
+	n.open.Tokens, n.open.PrefixLength, n.open.PrefixHash = wire(n.log[n.name:]), uint32(n.name), nil
+	if n.name > 0 {
+		h := speculative.PrefixHash(n.open.GetPrefixKey(), n.log[:n.name])
+		n.open.PrefixHash = h[:]
+	}
 	n.epoch, n.acked = -1, len(n.log)
 	if err := send(s, &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Open{Open: n.open}}); err != nil {
 		return err
@@ -168,7 +176,7 @@ func (n *naive) run(ctx context.Context, c outriderv1.DecodeServiceClient) error
 	if err != nil {
 		return err
 	}
-	if m.GetOpened() == nil {
+	if n.opened = m.GetOpened(); n.opened == nil {
 		return errors.New("the first message is not opened")
 	}
 	if err := n.speak(s); err != nil {

@@ -48,10 +48,16 @@ type Config struct {
 	StepSequences     int           // sessions of one step, at least 2; default 256
 	FairWait          time.Duration // a ready session that waited this long goes first; default 500 ms
 	IdleTTL           time.Duration // a broken session is remembered this long; default 60 s
+	Prefixes          int           // logs of finished sessions kept for the next turn, per target; default 1024, negative: none
+	PrefixTokens      int           // tokens of all of them; default 4 million
+	PrefixTTL         time.Duration // they are kept this long; default 10 min
 	StallTimeout      time.Duration // a session is broken off that acknowledges nothing for this long; default 2 min
 	OpenTimeout       time.Duration // a stream must say Open within; default 10 s
-	Logger            *slog.Logger
-	Metrics           *Metrics
+	// Tenant says whose a stream is; prefixes are shared within one tenant's keys only. nil: all streams
+	// are of one tenant.
+	Tenant  func(ctx context.Context) string
+	Logger  *slog.Logger
+	Metrics *Metrics
 }
 
 func (c *Config) defaults() error {
@@ -86,6 +92,11 @@ func (c *Config) defaults() error {
 	c.StepSequences = max(2, c.StepSequences)
 	set(&c.FairWait, 500*time.Millisecond)
 	set(&c.IdleTTL, time.Minute)
+	if c.Prefixes == 0 {
+		c.Prefixes = 1024
+	}
+	set(&c.PrefixTokens, 4<<20)
+	set(&c.PrefixTTL, 10*time.Minute)
 	set(&c.StallTimeout, 2*time.Minute)
 	set(&c.OpenTimeout, 10*time.Second)
 	if c.Logger == nil {

@@ -38,8 +38,9 @@ type loop struct {
 
 	lastSeq    backend.Sequence
 	holders    map[*session]struct{} // sessions with a sequence
-	free       []backend.Sequence    // to be released before the next step
-	blocked    []*session            // wait for KV memory, the oldest first
+	prefixes   prefixes
+	free       []backend.Sequence // to be released before the next step
+	blocked    []*session         // wait for KV memory, the oldest first
 	generation uint64
 	cost       costModel
 	tally      tally
@@ -47,7 +48,8 @@ type loop struct {
 
 func newLoop(c *Config, t Target) *loop {
 	l := &loop{c: c, target: t, info: t.Model.Info(), m: c.Metrics.of(t.Name), start: time.Now(),
-		sessions: map[sessionID]*session{}, holders: map[*session]struct{}{}, changed: make(chan struct{}, 1)}
+		sessions: map[sessionID]*session{}, holders: map[*session]struct{}{},
+		prefixes: prefixes{byKey: map[prefixKey][]*prefix{}}, changed: make(chan struct{}, 1)}
 	if r, ok := t.Model.(restarter); ok {
 		l.generation = r.Generation()
 	}
@@ -85,6 +87,7 @@ func (l *loop) run(ctx context.Context) {
 		now := l.now()
 		l.checkGeneration()
 		l.expire(now)
+		l.expirePrefixes(now)
 		l.ring(now)
 		ratio := l.cost.cost().Ratio()
 		shares, batch := l.plan(now, ratio)
@@ -129,6 +132,9 @@ func (l *loop) releaseAll() {
 	l.mu.Lock()
 	for s := range l.holders {
 		l.releaseRows(s)
+	}
+	for l.prefixes.age.Len() > 0 {
+		l.forget(l.prefixes.age.Front().Value.(*prefix))
 	}
 	free := l.free
 	l.mu.Unlock()
@@ -214,6 +220,7 @@ func (l *loop) checkGeneration() {
 		s.v.Lost()
 	}
 	clear(l.holders)
+	l.stripPrefixes()
 	l.unblock()
 }
 
@@ -285,6 +292,9 @@ func (l *loop) nextWake() speculative.Time {
 	wake := l.timers.next()
 	if e := l.idle.Front(); e != nil {
 		wake = earliest(wake, e.Value.(*session).idleSince+l.c.IdleTTL)
+	}
+	if e := l.prefixes.age.Front(); e != nil {
+		wake = earliest(wake, e.Value.(*prefix).at+l.c.PrefixTTL)
 	}
 	return wake
 }

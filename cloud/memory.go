@@ -9,8 +9,9 @@ import (
 )
 
 // KV memory. A model that has no room for a segment says so (ErrNoMemory); then rows are evicted:
-// of broken sessions first, then of those that wait for their edge's Ack, then of sessions that
-// are younger. Who is evicted or finds nothing to evict is run again from 0 when there is room.
+// those of finished sessions first, then of broken ones, then of those that wait for their edge's
+// Ack, then of sessions that are younger. Who is evicted or finds nothing to evict is run again from
+// 0 when there is room.
 // Blocked sessions wait in the order of their age and are let go one by one: the next one only
 // when the one before found room. So the oldest session that can run always gets on, and nobody
 // keeps trying in vain.
@@ -30,12 +31,16 @@ func (l *loop) makeRoom(needy []share) {
 		if s.blocked {
 			continue // evicted for an older one
 		}
-		if !sh.seg.Prefill && want > 1 {
-			s.narrow = true // nobody is evicted for the sake of drafts
-			continue
-		}
 		if s.v.Held() == 0 {
 			first = 1
+		}
+		for (rows < want || sequences < first) && l.prefixes.seqs > 0 {
+			l.m.evictions.Inc()
+			rows, sequences = rows+max(1, l.evictPrefix()), sequences+1
+		}
+		if !sh.seg.Prefill && want > 1 && rows < want {
+			s.narrow = true // nobody is evicted for the sake of drafts
+			continue
 		}
 		for rows < want || sequences < first {
 			v := l.victim(s)
@@ -108,7 +113,7 @@ func (l *loop) releaseRows(s *session) {
 		l.free = append(l.free, s.seq)
 		delete(l.holders, s)
 	}
-	s.seq, s.fresh = 0, false
+	s.seq, s.fresh, s.ready = 0, false, false
 	s.v.Lost()
 }
 
@@ -119,7 +124,7 @@ func (l *loop) move(from, to *session) {
 	}
 	delete(l.holders, from)
 	l.holders[to] = struct{}{}
-	to.seq, from.seq = from.seq, 0
+	to.seq, to.ready, from.seq = from.seq, from.ready, 0
 }
 
 // block makes a session wait for memory; what it held helps others.

@@ -25,6 +25,7 @@ type Metrics struct {
 	cost      *prometheus.GaugeVec // target, part: step, position
 	spec      *telemetry.SpecDecode
 	state     *state
+	prefix    *prometheus.CounterVec // target, outcome: hit, miss, unknown
 }
 
 // NewMetrics makes the metrics and registers them; reg may be nil.
@@ -45,7 +46,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		opened:    counter("opened_total", "Streams opened.", "target", "kind"),
 		tokens:    counter("tokens_total", "Tokens committed, by fate.", "target", "fate"),
 		nodes:     counter("nodes_total", "Drafted tokens, by outcome.", "target", "outcome"),
-		rows:      counter("rows_total", "Rows run by the target.", "target", "kind"),
+		rows:      counter("rows_total", "Rows run by the target, and those held of an earlier session.", "target", "kind"),
 		step:      seconds("step_seconds", "Duration of a target step."),
 		queue:     seconds("queue_seconds", "Time a ready session waited for its step."),
 		batch:     sizes("step_sessions", "Sessions that shared a step."),
@@ -57,11 +58,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		evictions: counter("evictions_total", "Sequences whose KV rows were dropped for want of memory.", "target"),
 		failures:  counter("model_failures_total", "Steps lost because the model process was gone.", "target"),
 		faults:    counter("faults_total", "Streams ended by a malformed message.", "target"),
-		cost:      gauge("cost_seconds", "Measured cost of a step and of one row.", "target", "part"),
+		prefix: counter("prefix_total", "New sessions that could name a prefix: rows were held, or none; and names that were not known.",
+			"target", "outcome"),
+		cost: gauge("cost_seconds", "Measured cost of a step and of one row.", "target", "part"),
 	}
 	if reg != nil {
 		reg.MustRegister(m.opened, m.tokens, m.nodes, m.rows, m.step, m.queue, m.batch, m.positions, m.first, m.bytes,
-			m.evictions, m.failures, m.faults, m.cost, m.state)
+			m.evictions, m.failures, m.faults, m.cost, m.state,
+			m.prefix)
 	}
 	return m
 }
@@ -71,6 +75,7 @@ type labelled struct {
 	costStep, costRow                                                     prometheus.Gauge
 	opened, resumed, refused, promptRows, decodeRows, evictions, failures prometheus.Counter
 	faults, drafted, judged, accepted, late, stale, up, down              prometheus.Counter
+	heldRows, prefixHits, prefixMisses, prefixUnknown                     prometheus.Counter
 	fate                                                                  [5]prometheus.Counter
 	step, queue, batch, positions, first                                  prometheus.Observer
 	spec                                                                  *telemetry.Target
@@ -90,6 +95,9 @@ func (m *Metrics) of(t string) labelled {
 		stale: m.nodes.WithLabelValues(t, "stale"),
 		step:  m.step.WithLabelValues(t), queue: m.queue.WithLabelValues(t), batch: m.batch.WithLabelValues(t),
 	}
+	l.heldRows = m.rows.WithLabelValues(t, "held")
+	l.prefixHits, l.prefixMisses = m.prefix.WithLabelValues(t, "hit"), m.prefix.WithLabelValues(t, "miss")
+	l.prefixUnknown = m.prefix.WithLabelValues(t, "unknown")
 	for f := range l.fate {
 		l.fate[f] = m.tokens.WithLabelValues(t, speculative.Fate(f).String())
 	}

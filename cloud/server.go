@@ -149,6 +149,12 @@ func (s *Server) Decode(stream decodeStream) error {
 	if err != nil {
 		return err
 	}
+	if s.c.Tenant != nil {
+		r.key.tenant = s.c.Tenant(ctx)
+	}
+	if err := l.resolve(r); err != nil {
+		return err
+	}
 	ss, opened, err := l.admit(ctx, r)
 	if err != nil {
 		return err

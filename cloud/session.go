@@ -26,6 +26,9 @@ type session struct {
 	v      *speculative.Verifier
 	seq    backend.Sequence // 0: none
 	packed speculative.Unpacker
+	ready  bool      // the sequence has this session's setup
+	key    prefixKey // under which the log is kept once it is finished
+	kept   bool      // and that has been done
 	exact  bool
 
 	connected bool
@@ -151,7 +154,7 @@ func (s *session) segment(seg speculative.Segment) backend.Segment {
 	if seg.Prefill {
 		m.From = len(seg.Tokens)
 	}
-	if seg.Start == 0 {
+	if seg.Start == 0 || !s.ready {
 		m.Setup = &s.setup
 	}
 	return m

@@ -9,7 +9,7 @@ import (
 
 // state is a Prometheus collector that looks at the loops' sessions when it is asked.
 type state struct {
-	sessions, sequences, rows *prometheus.Desc
+	sessions, sequences, rows, prefixes *prometheus.Desc
 
 	mu    sync.Mutex
 	loops []*loop
@@ -22,8 +22,9 @@ func newState() *state {
 	return &state{
 		sessions: desc("sessions", "Sessions by state: connected (of which ready, blocked for want of KV memory, or parked until "+
 			"the edge acknowledges) or idle (the stream broke).", "target", "state"),
-		sequences: desc("kv_sequences", "KV sequences of the target: held by sessions, and capacity.", "target", "kind"),
-		rows:      desc("kv_rows", "KV rows of the target: held for sessions, and capacity.", "target", "kind"),
+		sequences: desc("kv_sequences", "KV sequences of the target: held by sessions, kept of finished ones, and capacity.", "target", "kind"),
+		rows:      desc("kv_rows", "KV rows of the target: held for sessions, kept of finished ones, and capacity.", "target", "kind"),
+		prefixes:  desc("prefixes", "Logs of finished sessions that a next turn can name, and their tokens.", "target", "kind"),
 	}
 }
 
@@ -44,6 +45,7 @@ func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	ch <- s.sessions
 	ch <- s.sequences
 	ch <- s.rows
+	ch <- s.prefixes
 }
 
 // Collect implements prometheus.Collector.
@@ -64,16 +66,21 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		gauge(s.sequences, c.sequences, "held")
 		gauge(s.sequences, l.info.Sequences, "capacity")
 		gauge(s.rows, c.rows, "held")
+		gauge(s.sequences, c.keptSequences, "kept")
+		gauge(s.rows, c.keptRows, "kept")
+		gauge(s.prefixes, c.logs, "logs")
+		gauge(s.prefixes, c.logTokens, "tokens")
 		gauge(s.rows, l.info.KVTokens, "capacity")
 	}
 }
 
-type census struct{ connected, ready, blocked, parked, idle, sequences, rows int }
+type census struct{ connected, ready, blocked, parked, idle, sequences, rows, keptSequences, keptRows, logs, logTokens int }
 
 func (l *loop) census() census {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := census{connected: l.connected, idle: l.idle.Len(), sequences: len(l.holders)}
+	c := census{connected: l.connected, idle: l.idle.Len(), sequences: len(l.holders),
+		keptSequences: l.prefixes.seqs, keptRows: l.prefixes.rows, logs: l.prefixes.age.Len(), logTokens: l.prefixes.tokens}
 	for _, s := range l.sessions {
 		switch {
 		case !s.connected:

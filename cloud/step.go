@@ -140,8 +140,10 @@ func (l *loop) apply(shares []share, results []backend.Result, err error, took t
 		case results[i].Err != nil:
 			l.segmentFailed(sh, results[i].Err)
 		default:
+			sh.s.ready = true
 			l.scored(sh, results[i].Choices, now, took, ratio, len(shares))
 		}
+		l.keep(sh.s) // before its edge learns of the end and asks for more
 	}
 	l.makeRoom(needy)
 	for _, sh := range shares {

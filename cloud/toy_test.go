@@ -200,7 +200,10 @@ func (m *toy) segment(seg backend.Segment) ([]speculative.Choice, error) {
 		s = &toySeq{}
 	}
 	if seg.Start == 0 {
-		*s = toySeq{setup: *seg.Setup}
+		*s = toySeq{}
+	}
+	if seg.Setup != nil {
+		s.setup = *seg.Setup
 	}
 	s.settle(seg.Keep)
 	if seg.Start > len(s.rows) {

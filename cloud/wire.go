@@ -26,6 +26,8 @@ const (
 	maxBiasBytes  = 16 << 10 // encoded logit_bias, at most 1024 entries
 	maxNameBytes  = 256
 	maxTokenBytes = 5 // a varint of 32 bits
+
+	prefixKeyBytes = 16
 )
 
 // maxFrame bounds one message: the longest Open that can be valid for a context of that length.
@@ -58,6 +60,10 @@ type request struct {
 	passes   float64
 	deadline time.Duration
 	numerics string
+
+	key        prefixKey
+	prefix     int // leading tokens that are named only, until resolve puts them before tokens
+	prefixHash [speculative.PrefixHashSize]byte
 }
 
 func invalid(format string, a ...any) error {
@@ -81,8 +87,9 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 	if len(o.GetVocabulary()) > maxNameBytes || len(o.GetNumerics()) > maxNameBytes {
 		return nil, invalid("vocabulary and numerics must be at most %d bytes", maxNameBytes)
 	}
-	if n := len(o.GetTokens()); n > info.ContextLength {
-		return nil, invalid("the log has %d tokens, the context of %s holds %d: shorten the prompt", n, t.Name, info.ContextLength)
+	length := len(o.GetTokens()) + int(min(o.GetPrefixLength(), maxUint31/2))
+	if length > info.ContextLength {
+		return nil, invalid("the log has %d tokens, the context of %s holds %d: shorten the prompt", length, t.Name, info.ContextLength)
 	}
 	if v := o.GetVocabulary(); v != info.Vocabulary {
 		return nil, status.Errorf(codes.FailedPrecondition,
@@ -90,16 +97,19 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 	}
 	r := &request{stream: o.GetStream(), numerics: o.GetNumerics(), ends: info.EndTokens}
 	copy(r.id[:], o.GetSession())
+	if err := r.prefixOf(o); err != nil {
+		return nil, err
+	}
 	var err error
 	if r.tokens, err = tokens(o.GetTokens(), info.VocabularySize); err != nil {
 		return nil, err
 	}
 	n := int(min(o.GetPromptLength(), maxUint31))
 	switch {
-	case len(r.tokens) == 0:
+	case length == 0:
 		return nil, invalid("the prompt is empty: send at least one token")
-	case n < 1 || n > len(r.tokens):
-		return nil, invalid("prompt_length is %d with %d tokens", n, len(r.tokens))
+	case n < 1 || n > length:
+		return nil, invalid("prompt_length is %d with %d tokens", n, length)
 	case n >= info.ContextLength:
 		return nil, invalid("the prompt has %d tokens, the context of %s holds %d: shorten the prompt", n, t.Name, info.ContextLength)
 	}
@@ -110,8 +120,8 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 	if r.maxLen <= n {
 		return nil, invalid("max_length %d leaves no room after a prompt of %d tokens", r.maxLen, n)
 	}
-	if len(r.tokens) > r.maxLen {
-		return nil, invalid("the log has %d tokens, max_length is %d", len(r.tokens), r.maxLen)
+	if length > r.maxLen {
+		return nil, invalid("the log has %d tokens, max_length is %d", length, r.maxLen)
 	}
 	params, err := backend.SamplingFromProto(o.GetSampling())
 	if err != nil {
@@ -122,6 +132,26 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 		return nil, err
 	}
 	return r, nil
+}
+
+// prefixOf reads what an Open says about prefixes.
+func (r *request) prefixOf(o *outriderv1.Open) error {
+	key, n, hash := o.GetPrefixKey(), o.GetPrefixLength(), o.GetPrefixHash()
+	switch {
+	case len(key) != 0 && len(key) != prefixKeyBytes:
+		return invalid("prefix_key must be %d bytes or empty, got %d", prefixKeyBytes, len(key))
+	case n > 0 && len(key) == 0:
+		return invalid("a prefix of %d tokens is named without prefix_key", n)
+	case n > 0 && len(hash) != len(r.prefixHash):
+		return invalid("prefix_hash must be %d bytes, got %d", len(r.prefixHash), len(hash))
+	case n == 0 && len(hash) != 0:
+		return invalid("prefix_hash of %d bytes without prefix_length", len(hash))
+	}
+	r.key.set = len(key) > 0
+	copy(r.key.key[:], key)
+	r.prefix = int(n) // at most the context's length
+	copy(r.prefixHash[:], hash)
+	return nil
 }
 
 func (r *request) limits(o *outriderv1.Open, t Target, c *Config) error {
