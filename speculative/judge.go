@@ -99,7 +99,7 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 		case any:
 			fate = Correction
 		}
-		v.commit(&c, t, fate)
+		v.commit(&c, choices[row], fate)
 		if child < 0 || v.finish != NotFinished {
 			break
 		}
@@ -117,10 +117,14 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 }
 
 // commit appends one token and moves the nodes along.
-func (v *Verifier) commit(c *Commit, t Token, f Fate) {
+func (v *Verifier) commit(c *Commit, chosen Choice, f Fate) {
+	t := chosen.Token
 	c.Tokens, c.Fates = append(c.Tokens, t), append(c.Fates, f)
+	if chosen.Logprobs != nil {
+		c.Logprobs = append(c.Logprobs, chosen.Logprobs)
+	}
 	v.tokens++
-	if v.push(t, f); v.finish != NotFinished {
+	if v.push(t, f, chosen.Logprobs); v.finish != NotFinished {
 		return
 	}
 	late, stale := v.nodes.advance(t)

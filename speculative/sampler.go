@@ -14,6 +14,9 @@ type Sampler struct {
 	log       []Token
 	seen      map[Token]*seen // only when penalties are on
 	cand      []candidate
+	accept    Acceptor // nil: everything is acceptable
+	rank      ranking
+	allowed   []bool
 }
 
 type seen struct{ total, generated int }
@@ -54,6 +57,9 @@ func (s *Sampler) Push(t Token) {
 			c.generated++
 		}
 	}
+	if s.accept != nil && len(s.log) >= s.promptLen {
+		s.accept.Push(t)
+	}
 	s.log = append(s.log, t)
 }
 
@@ -74,6 +80,9 @@ func (s *Sampler) Truncate(n int) {
 			}
 		}
 	}
+	if s.accept != nil {
+		s.accept.Truncate(max(0, n-s.promptLen))
+	}
 	s.log = s.log[:n]
 }
 
@@ -81,14 +90,17 @@ func (s *Sampler) Truncate(n int) {
 // which it may overwrite. Order: penalties, bias, temperature, top-k, top-p, min-p; then the
 // argmax of logit + noise over what survives, in float64, ties to the lower id. At temperature 0
 // it is the argmax without noise. NaN counts as minus infinity, which is never chosen; when nothing
-// else is there the choice is token 0. Plus infinity counts as the largest float32.
-// testdata/choose_v1.json holds the published vectors.
+// else is there the choice is token 0. Plus infinity counts as the largest float32. A grammar comes last,
+// see constrained. testdata/choose_v1.json holds the published vectors.
 func (s *Sampler) Choose(logits []float32) Choice {
 	s.penalise(logits)
 	for t, b := range s.p.LogitBias {
 		if t >= 0 && int(t) < len(logits) {
 			logits[t] += b
 		}
+	}
+	if s.accept != nil {
+		return s.constrained(logits)
 	}
 	if s.p.Temperature == 0 {
 		return greedy(logits)

@@ -10,10 +10,16 @@ import (
 
 // slowChoose is Choose v1 written down sentence by sentence.
 func slowChoose(p Params, promptLen int, log []Token, logits []float32) Choice {
-	type row struct {
-		id    Token
-		score float64
-	}
+	return choiceOf(slowRank(p, promptLen, log, logits))
+}
+
+type row struct {
+	id    Token
+	score float64
+}
+
+// slowRank returns what survives the filters, by falling perturbed score.
+func slowRank(p Params, promptLen int, log []Token, logits []float32) []row {
 	total, generated := map[Token]int{}, map[Token]int{}
 	for i, t := range log {
 		total[t]++
@@ -80,6 +86,10 @@ func slowChoose(p Params, promptLen int, log []Token, logits []float32) Choice {
 		}
 	}
 	byScore()
+	return rows
+}
+
+func choiceOf(rows []row) Choice {
 	switch len(rows) {
 	case 0:
 		return Choice{Token: 0, Confidence: 0.5, Second: -1}

@@ -71,4 +71,6 @@ type Choice struct {
 	Confidence float32
 	// Second is the runner-up, -1 when nothing else survived the filters.
 	Second Token
+	// Logprobs is what the target thinks of it, for verifiers whose requests ask; nil otherwise.
+	Logprobs *Logprobs
 }

@@ -82,8 +82,9 @@ func (f Finish) String() string {
 type Commit struct {
 	Start      int // position of Tokens[0]
 	Tokens     []Token
-	Fates      []Fate // one per token
-	JudgedNode int    // nodes of the newest epoch that had arrived when the step began
+	Fates      []Fate      // one per token
+	Logprobs   []*Logprobs // one per token, nil when not asked for
+	JudgedNode int         // nodes of the newest epoch that had arrived when the step began
 	Queue      time.Duration
 	Score      time.Duration
 	Load       int // sessions in the step

@@ -32,7 +32,8 @@ const (
 type Verifier struct {
 	c         VerifierConfig
 	log       []Token
-	fates     []Fate // of log[PromptLength:]
+	fates     []Fate      // of log[PromptLength:]
+	logprobs  []*Logprobs // likewise; nil unless the model tells them
 	ender     *Ender
 	finish    Finish
 	usage     Usage
@@ -113,6 +114,9 @@ func (v *Verifier) Replay(from int) (Commit, bool) {
 		return Commit{}, false
 	}
 	c := Commit{Start: from, Tokens: slices.Clone(v.log[from:]), Fates: slices.Clone(v.fates[from-v.c.PromptLength:])}
+	if v.logprobs != nil {
+		c.Logprobs = slices.Clone(v.logprobs[from-v.c.PromptLength:])
+	}
 	v.end(&c)
 	return c, true
 }
@@ -134,13 +138,26 @@ func (v *Verifier) Adopt(old *Verifier) {
 	}
 	v.held, v.keep = old.held, old.keep
 	copy(v.fates, old.fates)
+	if old.logprobs != nil {
+		v.logprobs = slices.Clone(old.logprobs[:len(v.fates)])
+	}
 	for i := len(v.log); i < len(old.log) && v.finish == NotFinished; i++ {
-		v.push(old.log[i], old.fates[i-v.c.PromptLength])
+		var l *Logprobs
+		if old.logprobs != nil {
+			l = old.logprobs[i-v.c.PromptLength]
+		}
+		v.push(old.log[i], old.fates[i-v.c.PromptLength], l)
 	}
 }
 
-func (v *Verifier) push(t Token, f Fate) {
+func (v *Verifier) push(t Token, f Fate, l *Logprobs) {
 	v.log, v.fates = append(v.log, t), append(v.fates, f)
+	if l != nil && v.logprobs == nil {
+		v.logprobs = make([]*Logprobs, len(v.fates)-1)
+	}
+	if v.logprobs != nil {
+		v.logprobs = append(v.logprobs, l)
+	}
 	v.finish = v.ender.Push(t, len(v.log))
 }
 
