@@ -248,3 +248,15 @@ c
 		t.Errorf("the last lines are %q", got)
 	}
 }
+
+// What a crash says first is what the error quotes, not the stacks and registers behind it.
+func TestFirstLinesOfACrashAreKept(t *testing.T) {
+	stack := strings.Repeat("rax 0x0\n", 20)
+	for _, first := range []string{"panic: boom", "terminate called after throwing an instance of 'std::length_error'", "ggml.c:7: GGML_ASSERT(n > 0) failed", "SIGSEGV: segmentation violation"} {
+		l := &lineLog{log: slog.New(slog.DiscardHandler)}
+		_, _ = l.Write([]byte("loading\n" + first + "\nSIGABRT: abort\n" + stack))
+		if got := l.last(); !strings.HasPrefix(got, first+" | SIGABRT: abort | rax") {
+			t.Errorf("%s: %q", first, got)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (l *lineLog) line(s string) {
 	l.log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
-// parse finds the level of a line: JSON as slog or hclog write it, a "[WARN]" within, or a Go panic.
+// parse finds the level of a line: JSON as slog or hclog write it, a "[WARN]" within, or a crash.
 // Engines in C++ are talkative, so plain lines are for debugging.
 func (l *lineLog) parse(s string) (slog.Level, string, []slog.Attr) {
 	if s[0] == '{' {
@@ -76,7 +76,7 @@ func (l *lineLog) parse(s string) (slog.Level, string, []slog.Attr) {
 			return level, msg, attrs
 		}
 	}
-	if strings.HasPrefix(s, "panic: ") || strings.HasPrefix(s, "fatal error: ") {
+	if !l.panicked && dying(s) {
 		l.panicked, l.tail = true, nil
 	}
 	if l.panicked {
@@ -89,6 +89,16 @@ func (l *lineLog) parse(s string) (slog.Level, string, []slog.Attr) {
 		}
 	}
 	return slog.LevelDebug, s, nil
+}
+
+// dying recognises the first line that a process writes when it crashes: Go's, the C++ runtime's, ggml's.
+func dying(s string) bool {
+	for _, start := range []string{"panic: ", "fatal error: ", "terminate called ", "SIGABRT: ", "SIGSEGV: ", "SIGBUS: ", "SIGFPE: "} {
+		if strings.HasPrefix(s, start) {
+			return true
+		}
+	}
+	return strings.Contains(s, "GGML_ASSERT(")
 }
 
 func parseJSON(s string) (slog.Level, string, []slog.Attr, bool) {

@@ -58,7 +58,10 @@ func (t Tensor) Elements() uint64 {
 
 // Size is the number of bytes of the tensor's data.
 func (t Tensor) Size() uint64 {
-	l := layouts[t.Type]
+	l, ok := layouts[t.Type]
+	if !ok {
+		return 0
+	}
 	return t.Elements() / uint64(l.block) * uint64(l.bytes)
 }
 

@@ -61,6 +61,10 @@ func (e *Engine) newContext(d description, lib *Library) error {
 		return fmt.Errorf("option sequences is %d, llama.cpp has %d at most", o.sequences, all)
 	}
 	e.rows = (o.kvTokens + rowRounding - 1) / rowRounding * rowRounding
+	e.options = o
+	if err := e.fits(d, lib); err != nil {
+		return err
+	}
 	p := llama.ContextDefaultParams()
 	size := uint32(max(o.batch, all)) // it aborts when a batch is smaller than the number of sequences
 	p.NCtx, p.NBatch, p.NUbatch = uint32(e.rows), size, size
@@ -80,7 +84,6 @@ func (e *Engine) newContext(d description, lib *Library) error {
 	e.batch = llama.BatchInit(int32(e.batchRows), 0, int32(all))
 	e.ready = true
 	llama.SetAbortCallback(e.ctx, e.abort.aborted)
-	e.options = o
 	for id := range llama.SeqId(all) {
 		if int(id) < o.sequences {
 			e.freeIDs = append(e.freeIDs, id)

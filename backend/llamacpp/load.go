@@ -194,21 +194,3 @@ func (e *Engine) suits() error {
 
 var errRollback = errors.New("its memory cannot roll back (a recurrent or hybrid model), which every rejected proposal needs; " +
 	"use a model with attention in all layers")
-
-// explain makes one helpful line of what llama.cpp logged.
-func explain(err error, logged string, d description, lib *Library) error {
-	hint := ""
-	switch low := strings.ToLower(logged); {
-	case strings.Contains(low, "unknown model architecture"):
-		hint = fmt.Sprintf("llama.cpp %s does not know the architecture %q", lib.Version, d.architecture)
-	case strings.Contains(low, "out of memory"), strings.Contains(low, "failed to allocate"), strings.Contains(low, "unable to allocate"):
-		hint = "there is not enough memory: lower gpu_layers or kv_tokens, set kv_type_k and kv_type_v to q8_0, or take a smaller quantisation"
-	}
-	switch {
-	case hint != "" && logged != "":
-		return fmt.Errorf("%w: %s (%s)", err, hint, logged)
-	case logged != "":
-		return fmt.Errorf("%w: %s", err, logged)
-	}
-	return err
-}
