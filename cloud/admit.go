@@ -70,6 +70,9 @@ func (l *loop) room(resumed bool) error {
 	if l.draining {
 		return retryLater(codes.Unavailable, time.Second, "this cloud is shutting down: open the session elsewhere")
 	}
+	if l.closed {
+		return retryLater(codes.Unavailable, retireEvery, "target %s was replaced just now: open the session again", l.target.Name)
+	}
 	limit := l.c.MaxSessions
 	if resumed {
 		limit += max(1, limit/8)

@@ -286,3 +286,11 @@ func retryInfo(err error) time.Duration {
 	}
 	return 0
 }
+
+func (r *rig) toyLoop() *loop {
+	l, err := r.find("toy", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return l
+}

@@ -5,8 +5,6 @@ package cloud
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -15,10 +13,15 @@ import (
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
-// Target is a large model that this cloud serves.
+// Target is a large model that this cloud serves, or will serve: without a Model it has Loading or Failed.
 type Target struct {
-	Name  string
-	Model backend.Model
+	Name    string
+	Model   backend.Model
+	Loading func() float32 // how far loading is, from 0 to 1; sessions are told to try again
+	Failed  error          // why it could not be loaded; sessions are refused
+	// Retired is called once no session is left after SetTargets took the target or its Model away; not
+	// when the server is closed before. nil: nobody wants to know.
+	Retired func()
 	// Bytes returns the text bytes of a token, for stop strings; nil: stop strings are refused.
 	Bytes func(backend.Token) []byte
 	// Pace describes an emulated step cost, empty when the target runs at its own speed.
@@ -52,6 +55,7 @@ type Config struct {
 	PrefixTokens      int           // tokens of all of them; default 4 million
 	PrefixTTL         time.Duration // they are kept this long; default 10 min
 	StallTimeout      time.Duration // a session is broken off that acknowledges nothing for this long; default 2 min
+	MaxContext        int           // tokens of the longest prompt of a target that comes later; default 262,144
 	OpenTimeout       time.Duration // a stream must say Open within; default 10 s
 	// Tenant says whose a stream is; prefixes are shared within one tenant's keys only. nil: all streams
 	// are of one tenant.
@@ -61,23 +65,8 @@ type Config struct {
 }
 
 func (c *Config) defaults() error {
-	if len(c.Targets) == 0 {
-		return errors.New("the cloud needs at least one target model")
-	}
-	seen := map[string]bool{}
-	for _, t := range c.Targets {
-		switch {
-		case t.Name == "":
-			return errors.New("a target has no name")
-		case seen[t.Name]:
-			return fmt.Errorf("two targets are named %q", t.Name)
-		case t.Model == nil:
-			return fmt.Errorf("target %q has no model", t.Name)
-		case t.Tokenizer != nil && t.Tokenizer.Vocabulary != t.Model.Info().Vocabulary:
-			return fmt.Errorf("target %q has vocabulary %s, its tokenizer %s: name the model's own GGUF file as its tokenizer",
-				t.Name, t.Model.Info().Vocabulary, t.Tokenizer.Vocabulary)
-		}
-		seen[t.Name] = true
+	if err := checkTargets(c.Targets); err != nil {
+		return err
 	}
 	set(&c.MaxSessions, 4096)
 	set(&c.MaxIdle, c.MaxSessions)
@@ -98,6 +87,7 @@ func (c *Config) defaults() error {
 	set(&c.PrefixTokens, 4<<20)
 	set(&c.PrefixTTL, 10*time.Minute)
 	set(&c.StallTimeout, 2*time.Minute)
+	set(&c.MaxContext, 1<<18)
 	set(&c.OpenTimeout, 10*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

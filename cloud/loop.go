@@ -23,11 +23,15 @@ type loop struct {
 	m      labelled
 	start  time.Time
 
+	stop    context.CancelFunc
+	stopped chan struct{} // closed when run has ended
+
 	mu        sync.Mutex
 	sessions  map[sessionID]*session
 	connected int
 	idle      list.List // of *session, the longest idle first
 	draining  bool
+	closed    bool // retired, and no session is left
 	lastOrder uint64
 	meanLife  time.Duration // smoothed life of a session
 

@@ -227,9 +227,13 @@ func TestPrefixBounds(t *testing.T) {
 	r := start(t, newToy(), Config{Prefixes: 10, PrefixTokens: 300})
 	for user := range byte(20) {
 		newTalk(r, user, 50*uint64(user)+3).say(0, 10)
-		r.loops["toy"].mu.Lock()
-		logs, tokens, keys := r.loops["toy"].prefixes.age.Len(), r.loops["toy"].prefixes.tokens, len(r.loops["toy"].prefixes.byKey)
-		r.loops["toy"].mu.Unlock()
+		l, err := r.find("toy", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.mu.Lock()
+		logs, tokens, keys := l.prefixes.age.Len(), l.prefixes.tokens, len(l.prefixes.byKey)
+		l.mu.Unlock()
 		if logs > 10 || tokens > 300 || keys != logs {
 			t.Fatalf("%d logs of %d tokens under %d keys are kept", logs, tokens, keys)
 		}
@@ -240,9 +244,9 @@ func TestPrefixBounds(t *testing.T) {
 			t.Fatalf("%d logs are kept", logs)
 		}
 	}
-	r.loops["toy"].mu.Lock()
-	defer r.loops["toy"].mu.Unlock()
-	for k, of := range r.loops["toy"].prefixes.byKey {
+	r.toyLoop().mu.Lock()
+	defer r.toyLoop().mu.Unlock()
+	for k, of := range r.toyLoop().prefixes.byKey {
 		if len(of) > maxKeyPrefixes {
 			t.Errorf("%d logs are kept of key %x", len(of), k.key)
 		}
@@ -284,7 +288,7 @@ func TestPrefixOutlivesModel(t *testing.T) {
 	k.say(0, 40)
 	m.kill()
 	m.revive()
-	eventually(t, "no rows", func() bool { _, _, rows := r.Prefixes(); r.loops["toy"].poke(); return rows == 0 })
+	eventually(t, "no rows", func() bool { _, _, rows := r.Prefixes(); r.toyLoop().poke(); return rows == 0 })
 	c := k.next(5, 20)
 	if err := c.run(t.Context(), r.c); err != nil || c.opened.GetHeld() != 0 || c.usage.GetPrefilled() != 64 {
 		t.Fatalf("%v, %d rows held, %d run, want none and 64", err, c.opened.GetHeld(), c.usage.GetPrefilled())
@@ -351,9 +355,9 @@ func TestCancelledTurn(t *testing.T) {
 	c := k.next(0, 80)
 	s := r.opened(c.open)
 	eventually(t, "all of the credit is used", func() bool {
-		r.loops["toy"].mu.Lock()
-		defer r.loops["toy"].mu.Unlock()
-		for _, o := range r.loops["toy"].sessions {
+		r.toyLoop().mu.Lock()
+		defer r.toyLoop().mu.Unlock()
+		for _, o := range r.toyLoop().sessions {
 			return len(o.v.Log()) == 36 && !o.busy
 		}
 		return false

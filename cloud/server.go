@@ -3,10 +3,7 @@ package cloud
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,11 +20,17 @@ import (
 type Server struct {
 	outriderv1.UnimplementedDecodeServiceServer
 	c       Config
-	loops   map[string]*loop
 	opening chan struct{} // a place for each stream whose Open is being read
 	giving  chan struct{} // and for each tokenizer that is being sent
+	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
+	frame   int // the largest message that is read; 0: not decided yet
+
+	mu       sync.RWMutex // taken before a loop's
+	targets  []served     // the first is the default
+	leaving  []*loop      // of targets that were removed or replaced and have sessions yet
+	draining bool
 }
 
 // NewServer starts the loops of all targets. Close it after use; the models stay the caller's.
@@ -35,14 +38,11 @@ func NewServer(c Config) (*Server, error) {
 	if err := c.defaults(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{c: c, loops: map[string]*loop{}, cancel: cancel, opening: make(chan struct{}, c.MaxOpening),
-		giving: make(chan struct{}, maxGiving)}
-	for _, t := range c.Targets {
-		l := newLoop(&s.c, t)
-		s.loops[t.Name] = l
-		c.Metrics.state.add(l)
-		s.wg.Go(func() { l.run(ctx) })
+	s := &Server{c: c, opening: make(chan struct{}, c.MaxOpening), giving: make(chan struct{}, maxGiving)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if err := s.SetTargets(c.Targets); err != nil {
+		s.cancel()
+		return nil, err
 	}
 	return s, nil
 }
@@ -50,12 +50,14 @@ func NewServer(c Config) (*Server, error) {
 // Options are the gRPC server options that fit this service: keepalive finds dead edges, frames are
 // no larger than the longest valid Open, streams of one connection are bounded.
 func (s *Server) Options() []grpc.ServerOption {
-	context := 0
-	for _, l := range s.loops {
-		context = max(context, l.info.ContextLength)
-	}
+	context := s.c.MaxContext
+	s.each(func(l *loop) { context = max(context, l.info.ContextLength) })
+	frame := maxFrame(context)
+	s.mu.Lock()
+	s.frame = frame
+	s.mu.Unlock()
 	return []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxFrame(context)),
+		grpc.MaxRecvMsgSize(frame),
 		grpc.MaxHeaderListSize(16 << 10),
 		// Messages are small and edges are many.
 		grpc.ReadBufferSize(4 << 10),
@@ -70,7 +72,7 @@ func (s *Server) Options() []grpc.ServerOption {
 
 // Close stops the loops. Streams end with UNAVAILABLE; the models' sequences are released.
 func (s *Server) Close() {
-	s.each(func(l *loop) { l.drain(true) })
+	s.endSessions()
 	s.cancel()
 	s.wg.Wait()
 	s.each(s.c.Metrics.state.remove)
@@ -79,6 +81,9 @@ func (s *Server) Close() {
 // Drain refuses new sessions, lets the present ones go on until ctx is done, then tells them to
 // resume elsewhere.
 func (s *Server) Drain(ctx context.Context) {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -89,15 +94,26 @@ func (s *Server) Drain(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			s.each(func(l *loop) { l.drain(true) })
+			s.endSessions()
 			return
 		case <-tick.C:
 		}
 	}
 }
 
+// endSessions tells all sessions to go elsewhere.
+func (s *Server) endSessions() {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	s.each(func(l *loop) { l.drain(true) })
+}
+
 func (s *Server) each(f func(*loop)) {
-	for _, l := range s.loops {
+	s.mu.RLock()
+	all := s.loops()
+	s.mu.RUnlock()
+	for _, l := range all {
 		f(l)
 	}
 }
@@ -111,32 +127,6 @@ func (s *Server) Sessions() (connected, idle int) {
 		idle += l.idle.Len()
 	})
 	return connected, idle
-}
-
-// Ready says why no session can be served now, nil when one can.
-func (s *Server) Ready() error {
-	for _, t := range s.c.Targets {
-		l := s.loops[t.Name]
-		l.mu.Lock()
-		draining := l.draining
-		l.mu.Unlock()
-		if draining {
-			return errors.New("draining")
-		}
-		if r, ok := t.Model.(interface{ Running() bool }); ok && !r.Running() {
-			return fmt.Errorf("target %s is restarting", t.Name)
-		}
-	}
-	return nil
-}
-
-// ListModels implements DecodeService.
-func (s *Server) ListModels(context.Context, *outriderv1.ListModelsRequest) (*outriderv1.ListModelsResponse, error) {
-	r := &outriderv1.ListModelsResponse{}
-	for _, t := range s.c.Targets {
-		r.Models = append(r.Models, s.loops[t.Name].describe())
-	}
-	return r, nil
 }
 
 type decodeStream = grpc.BidiStreamingServer[outriderv1.DecodeRequest, outriderv1.DecodeResponse]
@@ -269,7 +259,7 @@ func (s *Server) checked(o *outriderv1.Open) (*loop, *request, error) {
 	if o == nil {
 		return nil, nil, invalid("the first message of a stream must be open")
 	}
-	l, err := s.loop(o.GetModel())
+	l, err := s.find(o.GetModel(), o.GetSession())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -279,24 +269,4 @@ func (s *Server) checked(o *outriderv1.Open) (*loop, *request, error) {
 		return nil, nil, err
 	}
 	return l, r, nil
-}
-
-// loop returns the loop of a target, of the first one when name is empty.
-func (s *Server) loop(name string) (*loop, error) {
-	if name == "" {
-		name = s.c.Targets[0].Name
-	}
-	if l, ok := s.loops[name]; ok {
-		return l, nil
-	}
-	return nil, status.Errorf(codes.NotFound, "no model %.64q here, there is %s", name, s.names())
-}
-
-func (s *Server) names() string {
-	var names []string
-	for n := range s.loops {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }

@@ -53,10 +53,18 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Lock()
 	loops := slices.Clone(s.loops)
 	s.mu.Unlock()
-	for _, l := range loops {
-		c := l.census()
+	all, names := map[string]census{}, []string{}
+	for _, l := range loops { // a target that is being replaced has two
+		c, ok := all[l.target.Name]
+		if !ok {
+			names = append(names, l.target.Name)
+		}
+		all[l.target.Name] = c.plus(l.census())
+	}
+	for _, name := range names {
+		c := all[name]
 		gauge := func(d *prometheus.Desc, v int, label string) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), l.target.Name, label)
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), name, label)
 		}
 		gauge(s.sessions, c.connected, "connected")
 		gauge(s.sessions, c.ready, "ready")
@@ -64,23 +72,35 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		gauge(s.sessions, c.parked, "parked")
 		gauge(s.sessions, c.idle, "idle")
 		gauge(s.sequences, c.sequences, "held")
-		gauge(s.sequences, l.info.Sequences, "capacity")
+		gauge(s.sequences, c.allSequences, "capacity")
 		gauge(s.rows, c.rows, "held")
 		gauge(s.sequences, c.keptSequences, "kept")
 		gauge(s.rows, c.keptRows, "kept")
 		gauge(s.prefixes, c.logs, "logs")
 		gauge(s.prefixes, c.logTokens, "tokens")
-		gauge(s.rows, l.info.KVTokens, "capacity")
+		gauge(s.rows, c.allRows, "capacity")
 	}
 }
 
-type census struct{ connected, ready, blocked, parked, idle, sequences, rows, keptSequences, keptRows, logs, logTokens int }
+// census counts sessions, kept logs, and sequences and rows: held, kept and in all.
+type census struct {
+	connected, ready, blocked, parked, idle, sequences, rows int
+	keptSequences, keptRows, logs, logTokens                 int
+	allSequences, allRows                                    int
+}
+
+func (c census) plus(o census) census {
+	return census{c.connected + o.connected, c.ready + o.ready, c.blocked + o.blocked, c.parked + o.parked, c.idle + o.idle,
+		c.sequences + o.sequences, c.rows + o.rows, c.keptSequences + o.keptSequences, c.keptRows + o.keptRows, c.logs + o.logs,
+		c.logTokens + o.logTokens, c.allSequences + o.allSequences, c.allRows + o.allRows}
+}
 
 func (l *loop) census() census {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := census{connected: l.connected, idle: l.idle.Len(), sequences: len(l.holders),
-		keptSequences: l.prefixes.seqs, keptRows: l.prefixes.rows, logs: l.prefixes.age.Len(), logTokens: l.prefixes.tokens}
+		keptSequences: l.prefixes.seqs, keptRows: l.prefixes.rows, logs: l.prefixes.age.Len(), logTokens: l.prefixes.tokens,
+		allSequences: l.info.Sequences, allRows: l.info.KVTokens}
 	for _, s := range l.sessions {
 		switch {
 		case !s.connected:

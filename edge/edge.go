@@ -210,8 +210,8 @@ func (e *Edge) Status(ctx context.Context) (Status, error) {
 		s.Note = join(s.Note, known.unfit.Error())
 	}
 	for _, t := range targets {
-		if (t.GetName() == e.c.Model || e.c.Model == "") && !e.c.Learn && e.c.Vocabulary != "" && t.GetVocabulary() != e.c.Vocabulary {
-			s.Note = join(s.Note, fmt.Sprintf("target %s has another vocabulary: use a draft that was made for it", t.GetName()))
+		if e.c.Model == "" || t.GetName() == e.c.Model {
+			s.Note = join(s.Note, e.mismatch(t))
 		}
 		if e.c.Model == "" {
 			break // the first is the default
@@ -230,9 +230,20 @@ func (e *Edge) Tokenizer(ctx context.Context, model string) (*tokenizer.Tokenize
 	return v.tok, nil
 }
 
+// mismatch says why the target does not work with this edge now, empty when it does.
+func (e *Edge) mismatch(t *outriderv1.TargetInfo) string {
+	if why := pending(t); why != "" {
+		return why
+	}
+	if !e.c.Learn && e.c.Vocabulary != "" && t.GetVocabulary() != e.c.Vocabulary {
+		return fmt.Sprintf("target %s has another vocabulary: use a draft that was made for it", t.GetName())
+	}
+	return ""
+}
+
 func join(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }

@@ -156,12 +156,26 @@ func (l *uplink) list(ctx context.Context, conn *grpc.ClientConn) ([]*outriderv1
 	}
 	l.hear()
 	for i, t := range r.GetModels() {
+		if pending(t) != "" {
+			continue // nothing is known of it
+		}
 		l.learn(t.GetName(), t)
 		if i == 0 {
 			l.learn("", t)
 		}
 	}
 	return r.GetModels(), nil
+}
+
+// pending says that a target is not there yet, or why it never will be; empty when it is.
+func pending(t *outriderv1.TargetInfo) string {
+	switch t.GetState() {
+	case outriderv1.TargetState_TARGET_STATE_LOADING:
+		return fmt.Sprintf("target %s is being loaded (%d %%)", t.GetName(), t.GetLoadPercent())
+	case outriderv1.TargetState_TARGET_STATE_FAILED:
+		return fmt.Sprintf("target %s could not be loaded: %s", t.GetName(), oneLine(t.GetProblem()))
+	}
+	return ""
 }
 
 // contextOf is the context length of a target as last told, 0: not known.

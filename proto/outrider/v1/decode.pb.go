@@ -24,6 +24,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type TargetState int32
+
+const (
+	TargetState_TARGET_STATE_UNSPECIFIED TargetState = 0
+	TargetState_TARGET_STATE_SERVING     TargetState = 1
+	TargetState_TARGET_STATE_LOADING     TargetState = 2
+	// Its process has died and is being started again.
+	TargetState_TARGET_STATE_RESTARTING TargetState = 3
+	TargetState_TARGET_STATE_FAILED     TargetState = 4
+)
+
+// Enum value maps for TargetState.
+var (
+	TargetState_name = map[int32]string{
+		0: "TARGET_STATE_UNSPECIFIED",
+		1: "TARGET_STATE_SERVING",
+		2: "TARGET_STATE_LOADING",
+		3: "TARGET_STATE_RESTARTING",
+		4: "TARGET_STATE_FAILED",
+	}
+	TargetState_value = map[string]int32{
+		"TARGET_STATE_UNSPECIFIED": 0,
+		"TARGET_STATE_SERVING":     1,
+		"TARGET_STATE_LOADING":     2,
+		"TARGET_STATE_RESTARTING":  3,
+		"TARGET_STATE_FAILED":      4,
+	}
+)
+
+func (x TargetState) Enum() *TargetState {
+	p := new(TargetState)
+	*p = x
+	return p
+}
+
+func (x TargetState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TargetState) Descriptor() protoreflect.EnumDescriptor {
+	return file_outrider_v1_decode_proto_enumTypes[0].Descriptor()
+}
+
+func (TargetState) Type() protoreflect.EnumType {
+	return &file_outrider_v1_decode_proto_enumTypes[0]
+}
+
+func (x TargetState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TargetState.Descriptor instead.
+func (TargetState) EnumDescriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{0}
+}
+
 // How a committed token came.
 type Fate int32
 
@@ -64,11 +120,11 @@ func (x Fate) String() string {
 }
 
 func (Fate) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_decode_proto_enumTypes[0].Descriptor()
+	return file_outrider_v1_decode_proto_enumTypes[1].Descriptor()
 }
 
 func (Fate) Type() protoreflect.EnumType {
-	return &file_outrider_v1_decode_proto_enumTypes[0]
+	return &file_outrider_v1_decode_proto_enumTypes[1]
 }
 
 func (x Fate) Number() protoreflect.EnumNumber {
@@ -77,7 +133,7 @@ func (x Fate) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fate.Descriptor instead.
 func (Fate) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{0}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{1}
 }
 
 type Finish int32
@@ -122,11 +178,11 @@ func (x Finish) String() string {
 }
 
 func (Finish) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_decode_proto_enumTypes[1].Descriptor()
+	return file_outrider_v1_decode_proto_enumTypes[2].Descriptor()
 }
 
 func (Finish) Type() protoreflect.EnumType {
-	return &file_outrider_v1_decode_proto_enumTypes[1]
+	return &file_outrider_v1_decode_proto_enumTypes[2]
 }
 
 func (x Finish) Number() protoreflect.EnumNumber {
@@ -135,7 +191,7 @@ func (x Finish) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Finish.Descriptor instead.
 func (Finish) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{1}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{2}
 }
 
 type DecodeRequest struct {
@@ -979,8 +1035,14 @@ type TargetInfo struct {
 	// Outputs can differ at near ties even within one fingerprint: the last bits of a score depend on what
 	// else the engine ran in the same pass.
 	ShapeDependent bool `protobuf:"varint,7,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// In the list of models only; not given by older clouds.
+	State TargetState `protobuf:"varint,8,opt,name=state,proto3,enum=outrider.v1.TargetState" json:"state,omitempty"`
+	// While it is being loaded.
+	LoadPercent uint32 `protobuf:"varint,9,opt,name=load_percent,json=loadPercent,proto3" json:"load_percent,omitempty"`
+	// Why it could not be loaded.
+	Problem       string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TargetInfo) Reset() {
@@ -1060,6 +1122,27 @@ func (x *TargetInfo) GetShapeDependent() bool {
 		return x.ShapeDependent
 	}
 	return false
+}
+
+func (x *TargetInfo) GetState() TargetState {
+	if x != nil {
+		return x.State
+	}
+	return TargetState_TARGET_STATE_UNSPECIFIED
+}
+
+func (x *TargetInfo) GetLoadPercent() uint32 {
+	if x != nil {
+		return x.LoadPercent
+	}
+	return 0
+}
+
+func (x *TargetInfo) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 // Commit extends the log.
@@ -1681,7 +1764,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05exact\x18\x05 \x01(\bR\x05exact\x12\x17\n" +
 	"\akeep_ms\x18\x06 \x01(\rR\x06keepMs\x12\x1d\n" +
 	"\n" +
-	"token_bits\x18\a \x01(\rR\ttokenBits\"\xde\x01\n" +
+	"token_bits\x18\a \x01(\rR\ttokenBits\"\xcb\x02\n" +
 	"\n" +
 	"TargetInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -1692,7 +1775,11 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\bnumerics\x18\x04 \x01(\tR\bnumerics\x12\x12\n" +
 	"\x04pace\x18\x05 \x01(\tR\x04pace\x12\x1c\n" +
 	"\ttokenizer\x18\x06 \x01(\fR\ttokenizer\x12'\n" +
-	"\x0fshape_dependent\x18\a \x01(\bR\x0eshapeDependent\"\xa1\x02\n" +
+	"\x0fshape_dependent\x18\a \x01(\bR\x0eshapeDependent\x12.\n" +
+	"\x05state\x18\b \x01(\x0e2\x18.outrider.v1.TargetStateR\x05state\x12!\n" +
+	"\fload_percent\x18\t \x01(\rR\vloadPercent\x12\x18\n" +
+	"\aproblem\x18\n" +
+	" \x01(\tR\aproblem\"\xa1\x02\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12'\n" +
@@ -1732,7 +1819,13 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1c\n" +
 	"\ttokenizer\x18\x02 \x01(\fR\ttokenizer\"*\n" +
 	"\x14GetTokenizerResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data*h\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data*\x95\x01\n" +
+	"\vTargetState\x12\x1c\n" +
+	"\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14TARGET_STATE_SERVING\x10\x01\x12\x18\n" +
+	"\x14TARGET_STATE_LOADING\x10\x02\x12\x1b\n" +
+	"\x17TARGET_STATE_RESTARTING\x10\x03\x12\x17\n" +
+	"\x13TARGET_STATE_FAILED\x10\x04*h\n" +
 	"\x04Fate\x12\x14\n" +
 	"\x10FATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFATE_ACCEPTED\x10\x01\x12\x13\n" +
@@ -1767,60 +1860,62 @@ func file_outrider_v1_decode_proto_rawDescGZIP() []byte {
 	return file_outrider_v1_decode_proto_rawDescData
 }
 
-var file_outrider_v1_decode_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_outrider_v1_decode_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_outrider_v1_decode_proto_goTypes = []any{
-	(Fate)(0),                     // 0: outrider.v1.Fate
-	(Finish)(0),                   // 1: outrider.v1.Finish
-	(*DecodeRequest)(nil),         // 2: outrider.v1.DecodeRequest
-	(*DecodeResponse)(nil),        // 3: outrider.v1.DecodeResponse
-	(*Open)(nil),                  // 4: outrider.v1.Open
-	(*Sampling)(nil),              // 5: outrider.v1.Sampling
-	(*RunAhead)(nil),              // 6: outrider.v1.RunAhead
-	(*Propose)(nil),               // 7: outrider.v1.Propose
-	(*Ack)(nil),                   // 8: outrider.v1.Ack
-	(*Cancel)(nil),                // 9: outrider.v1.Cancel
-	(*Opened)(nil),                // 10: outrider.v1.Opened
-	(*TargetInfo)(nil),            // 11: outrider.v1.TargetInfo
-	(*Commit)(nil),                // 12: outrider.v1.Commit
-	(*Usage)(nil),                 // 13: outrider.v1.Usage
-	(*ListModelsRequest)(nil),     // 14: outrider.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 15: outrider.v1.ListModelsResponse
-	(*DescribeModelRequest)(nil),  // 16: outrider.v1.DescribeModelRequest
-	(*DescribeModelResponse)(nil), // 17: outrider.v1.DescribeModelResponse
-	(*GetTokenizerRequest)(nil),   // 18: outrider.v1.GetTokenizerRequest
-	(*GetTokenizerResponse)(nil),  // 19: outrider.v1.GetTokenizerResponse
-	nil,                           // 20: outrider.v1.Sampling.LogitBiasEntry
+	(TargetState)(0),              // 0: outrider.v1.TargetState
+	(Fate)(0),                     // 1: outrider.v1.Fate
+	(Finish)(0),                   // 2: outrider.v1.Finish
+	(*DecodeRequest)(nil),         // 3: outrider.v1.DecodeRequest
+	(*DecodeResponse)(nil),        // 4: outrider.v1.DecodeResponse
+	(*Open)(nil),                  // 5: outrider.v1.Open
+	(*Sampling)(nil),              // 6: outrider.v1.Sampling
+	(*RunAhead)(nil),              // 7: outrider.v1.RunAhead
+	(*Propose)(nil),               // 8: outrider.v1.Propose
+	(*Ack)(nil),                   // 9: outrider.v1.Ack
+	(*Cancel)(nil),                // 10: outrider.v1.Cancel
+	(*Opened)(nil),                // 11: outrider.v1.Opened
+	(*TargetInfo)(nil),            // 12: outrider.v1.TargetInfo
+	(*Commit)(nil),                // 13: outrider.v1.Commit
+	(*Usage)(nil),                 // 14: outrider.v1.Usage
+	(*ListModelsRequest)(nil),     // 15: outrider.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 16: outrider.v1.ListModelsResponse
+	(*DescribeModelRequest)(nil),  // 17: outrider.v1.DescribeModelRequest
+	(*DescribeModelResponse)(nil), // 18: outrider.v1.DescribeModelResponse
+	(*GetTokenizerRequest)(nil),   // 19: outrider.v1.GetTokenizerRequest
+	(*GetTokenizerResponse)(nil),  // 20: outrider.v1.GetTokenizerResponse
+	nil,                           // 21: outrider.v1.Sampling.LogitBiasEntry
 }
 var file_outrider_v1_decode_proto_depIdxs = []int32{
-	4,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
-	7,  // 1: outrider.v1.DecodeRequest.propose:type_name -> outrider.v1.Propose
-	8,  // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
-	9,  // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
-	10, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
-	12, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
-	5,  // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
-	6,  // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
-	20, // 8: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
-	11, // 9: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
-	0,  // 10: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
-	1,  // 11: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
-	13, // 12: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
-	11, // 13: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
-	11, // 14: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
-	2,  // 15: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
-	14, // 16: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
-	16, // 17: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
-	18, // 18: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
-	3,  // 19: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
-	15, // 20: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
-	17, // 21: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
-	19, // 22: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
-	19, // [19:23] is the sub-list for method output_type
-	15, // [15:19] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	5,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
+	8,  // 1: outrider.v1.DecodeRequest.propose:type_name -> outrider.v1.Propose
+	9,  // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
+	10, // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
+	11, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
+	13, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
+	6,  // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
+	7,  // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
+	21, // 8: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
+	12, // 9: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
+	0,  // 10: outrider.v1.TargetInfo.state:type_name -> outrider.v1.TargetState
+	1,  // 11: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
+	2,  // 12: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
+	14, // 13: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
+	12, // 14: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
+	12, // 15: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
+	3,  // 16: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
+	15, // 17: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
+	17, // 18: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
+	19, // 19: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
+	4,  // 20: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
+	16, // 21: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
+	18, // 22: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
+	20, // 23: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_decode_proto_init() }
@@ -1844,7 +1939,7 @@ func file_outrider_v1_decode_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_decode_proto_rawDesc), len(file_outrider_v1_decode_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
