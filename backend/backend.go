@@ -82,6 +82,7 @@ type Segment struct {
 type Setup struct {
 	Params       speculative.Params
 	PromptLength int
+	Request      string // id of the request, for the plugin's logs
 }
 
 // Result is the outcome of one segment: one choice per token from From on, or an error that wraps

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // What a plugin in any language needs to know beside backend.proto. The cookie is no secret: it lets
@@ -55,19 +56,19 @@ func (p *Plugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.
 }
 
 func dialOptions() []grpc.DialOption {
-	return []grpc.DialOption{grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window)}
+	return append(telemetry.Propagate(), grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window))
 }
 
 // grpcServer returns the server's constructor for go-plugin. crashed is called once after an engine
 // has panicked: its state can no longer be trusted.
-func grpcServer(log *slog.Logger, crashed func()) func([]grpc.ServerOption) *grpc.Server {
+func grpcServer(log *slog.Logger, tracing *telemetry.Tracing, crashed func()) func([]grpc.ServerOption) *grpc.Server {
 	caught := func(method string, r any) error {
 		log.Error("the engine panicked", "call", method, "panic", r, "stack", string(debug.Stack()))
 		crashed()
 		return status.Errorf(codes.Unavailable, "the engine panicked: %v", r)
 	}
 	return func(opts []grpc.ServerOption) *grpc.Server {
-		return grpc.NewServer(append(opts,
+		return grpc.NewServer(append(append(opts, tracing.ServerOptions()...),
 			grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 			grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
 			grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {

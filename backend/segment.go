@@ -6,6 +6,7 @@ import (
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 func segmentToProto(s *Segment) *outriderv1.Segment {
@@ -24,7 +25,8 @@ func segmentToProto(s *Segment) *outriderv1.Segment {
 		}
 	}
 	if s.Setup != nil {
-		m.Setup = &outriderv1.Setup{Sampling: SamplingToProto(s.Setup.Params), PromptLength: uint32(s.Setup.PromptLength)}
+		m.Setup = &outriderv1.Setup{Sampling: SamplingToProto(s.Setup.Params), PromptLength: uint32(s.Setup.PromptLength),
+			Request: s.Setup.Request}
 	}
 	return m
 }
@@ -148,7 +150,11 @@ func setupFromProto(m *outriderv1.Setup) (*Setup, error) {
 	if m.GetPromptLength() > math.MaxInt32 {
 		return nil, invalid("the prompt is %d tokens long", m.GetPromptLength())
 	}
-	return &Setup{Params: p, PromptLength: int(m.GetPromptLength())}, nil
+	setup := &Setup{Params: p, PromptLength: int(m.GetPromptLength())}
+	if id := m.GetRequest(); telemetry.ValidRequestID(id) {
+		setup.Request = id
+	}
+	return setup, nil
 }
 
 func choicesToProto(choices []speculative.Choice) []*outriderv1.Choice {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
+
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // Serve is the main function of a plugin binary. It publishes the engine to the host and returns
@@ -36,13 +38,19 @@ func Serve(load Loader) {
 	slog.SetDefault(log)
 	crashed := make(chan struct{}, 1)
 	server := NewServer(direct(load, os.Stderr))
+	server.log = log
+	tracing, err := telemetry.StartPluginTracing(context.Background(), log)
+	if err != nil {
+		log.Warn("no traces of this plugin", "error", err)
+	}
+	defer tracing.Close()
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		plugin.Serve(&plugin.ServeConfig{
 			HandshakeConfig:  handshake(),
 			VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &Plugin{Backend: server}}},
-			GRPCServer: grpcServer(log, func() {
+			GRPCServer: grpcServer(log, tracing, func() {
 				select {
 				case crashed <- struct{}{}:
 				default:

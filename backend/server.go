@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"sync"
 
@@ -30,6 +31,8 @@ type Server struct {
 	model   Model
 	info    Info
 	drafts  map[Sequence]*draft
+	log     *slog.Logger
+	names   names
 }
 
 // draft is a Draft under way; whoever uses its sequence next ends it first.
@@ -40,7 +43,7 @@ type draft struct {
 
 // NewServer returns a server without a model: the host calls Load.
 func NewServer(load Loader) *Server {
-	return &Server{load: load, drafts: map[Sequence]*draft{}}
+	return &Server{load: load, drafts: map[Sequence]*draft{}, log: slog.New(slog.DiscardHandler), names: names{of: map[Sequence]string{}}}
 }
 
 // Close closes the model if it can be closed.
@@ -153,6 +156,7 @@ func (s *Server) Forward(ctx context.Context, req *outriderv1.ForwardRequest) (*
 	if err := s.endDrafts(ctx, seen); err != nil {
 		return nil, err
 	}
+	s.begins(ctx, batch)
 	results, err := model.Forward(ctx, batch)
 	if err == nil && len(results) != len(batch) {
 		err = fmt.Errorf("the engine returned %d results for %d segments", len(results), len(batch))
@@ -161,6 +165,7 @@ func (s *Server) Forward(ctx context.Context, req *outriderv1.ForwardRequest) (*
 		return nil, callError(ctx, err)
 	}
 	for j, r := range results {
+		s.failed(&batch[j], r.Err)
 		out[place[j]] = resultToProto(r, len(batch[j].Tokens)-batch[j].From)
 	}
 	return &outriderv1.ForwardResponse{Results: out}, nil
@@ -188,6 +193,7 @@ func (s *Server) Draft(req *outriderv1.DraftRequest, stream outriderv1.BackendSe
 		return err
 	}
 	defer end()
+	s.begins(ctx, []Segment{seg})
 	var sent error
 	err = model.Draft(ctx, DraftRequest{Segment: seg, MaxTokens: int(min(req.GetMaxTokens(), math.MaxInt32)), MinPath: req.GetMinPath()},
 		func(c speculative.Choice) bool {
@@ -195,6 +201,7 @@ func (s *Server) Draft(req *outriderv1.DraftRequest, stream outriderv1.BackendSe
 			return sent == nil
 		})
 	if err != nil && !errors.Is(err, context.Canceled) {
+		s.failed(&seg, err)
 		return sendDraftError(stream, err)
 	}
 	return sent
@@ -278,5 +285,6 @@ func (s *Server) Release(ctx context.Context, req *outriderv1.ReleaseRequest) (*
 	if err := model.Release(ctx, out); err != nil {
 		return nil, callError(ctx, err)
 	}
+	s.names.drop(out)
 	return &outriderv1.ReleaseResponse{}, nil
 }

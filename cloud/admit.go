@@ -55,7 +55,7 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 func (l *loop) newSession(r *request) *session {
 	now := l.now()
 	l.lastOrder++
-	return &session{id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, connected: true, opened: now, served: now,
+	return &session{id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, name: r.name, span: r.span, connected: true, opened: now, served: now,
 		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
 		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window},
 		v: speculative.NewVerifier(speculative.VerifierConfig{
@@ -149,7 +149,7 @@ func (l *loop) received(s *session, m *outriderv1.DecodeRequest, err error) (mor
 	if err != nil {
 		if status.Code(err) == codes.InvalidArgument {
 			l.m.faults.Inc()
-			l.c.Logger.Info("a stream broke the protocol", "target", l.target.Name, "error", err)
+			l.c.Logger.Info("a stream broke the protocol", "request", s.name, "target", l.target.Name, "error", err)
 		}
 		s.end(err)
 		return false

@@ -10,6 +10,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
@@ -62,6 +63,7 @@ type Config struct {
 	Tenant  func(ctx context.Context) string
 	Logger  *slog.Logger
 	Metrics *Metrics
+	Tracing *telemetry.Tracing // nil: none
 }
 
 func (c *Config) defaults() error {

@@ -105,8 +105,10 @@ func (l *loop) run(ctx context.Context) {
 			l.rest(ctx, wake)
 			continue
 		}
+		traced, trace := l.trace(ctx, shares)
 		begin := time.Now()
-		results, err := l.target.Model.Forward(ctx, batch)
+		results, err := l.target.Model.Forward(traced, batch)
+		trace.end(len(shares), err)
 		if err = l.apply(shares, results, err, time.Since(begin), ratio); err == nil {
 			failures = 0
 			continue

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
@@ -145,11 +146,32 @@ func (s *Server) Decode(stream decodeStream) error {
 	if err := l.resolve(r); err != nil {
 		return err
 	}
+	r.named(ctx)
 	ss, opened, err := l.admit(ctx, r)
 	if err != nil {
+		s.c.Logger.Info("a session was refused", "request", r.name, "target", l.target.Name, "error", err)
 		return err
 	}
+	defer func(begun time.Time) { s.logEnd(l, r, ss, time.Since(begun), err) }(time.Now())
 	defer l.leave(ss)
+	err = s.converse(stream, l, ss, opened, r.deadline)
+	return err
+}
+
+// logEnd tells of a stream that has ended.
+func (s *Server) logEnd(l *loop, r *request, ss *session, took time.Duration, err error) {
+	l.mu.Lock()
+	tokens, finish := ss.sent-len(r.tokens), ss.v.Finished()
+	l.mu.Unlock()
+	s.c.Logger.Info("a session's stream ended", "request", r.name, "target", l.target.Name, "stream", r.stream, "tokens", tokens,
+		"finish", finish, "took", took, "error", err)
+	r.span.Set(attribute.String("outrider.request", r.name), attribute.String("outrider.target", l.target.Name),
+		attribute.Int("outrider.tokens", tokens))
+}
+
+// converse sends what the loop commits until the session is over.
+func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *outriderv1.Opened, within time.Duration) error {
+	ctx := stream.Context()
 	if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Opened{Opened: opened}}); err != nil {
 		return err
 	}
@@ -159,8 +181,8 @@ func (s *Server) Decode(stream decodeStream) error {
 		receive(stream, l, ss)
 	}()
 	var deadline <-chan time.Time
-	if r.deadline > 0 {
-		t := time.NewTimer(r.deadline)
+	if within > 0 {
+		t := time.NewTimer(within)
 		defer t.Stop()
 		deadline = t.C
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // session is one stream's state. Everything in it is guarded by its loop's mutex: the receiving
@@ -30,6 +31,8 @@ type session struct {
 	key    prefixKey // under which the log is kept once it is finished
 	kept   bool      // and that has been done
 	exact  bool
+	name   string         // request id, for logs and traces
+	span   telemetry.Span // of the stream
 
 	connected bool
 	busy      bool

@@ -214,7 +214,7 @@ func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Ti
 }
 
 func (l *loop) misbehaves(sh share, err error) {
-	l.c.Logger.Error("the target misbehaves", "target", l.target.Name, "error", err)
+	l.c.Logger.Error("the target misbehaves", "request", sh.s.name, "target", l.target.Name, "error", err)
 	sh.s.v.Discard(sh.seg, true)
 	sh.s.end(status.Errorf(codes.Internal, "the target misbehaves: %s", err))
 }
@@ -237,7 +237,7 @@ func (l *loop) segmentFailed(sh share, err error) {
 	case errors.Is(err, backend.ErrContextFull):
 		s.finish(speculative.FinishLength)
 	default:
-		l.c.Logger.Error("the target refused a segment", "target", l.target.Name, "error", err)
+		l.c.Logger.Error("the target refused a segment", "request", s.name, "target", l.target.Name, "error", err)
 		s.end(status.Errorf(codes.Internal, "the target refused a segment: %s", err))
 	}
 }

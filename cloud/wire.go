@@ -1,6 +1,8 @@
 package cloud
 
 import (
+	"context"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // Bounds on what a client may ask for.
@@ -64,6 +67,16 @@ type request struct {
 	key        prefixKey
 	prefix     int // leading tokens that are named only, until resolve puts them before tokens
 	prefixHash [speculative.PrefixHashSize]byte
+	name       string         // request id, for logs and traces
+	span       telemetry.Span // of the stream
+}
+
+// named notes by which name the edge's logs and traces know the session.
+func (r *request) named(ctx context.Context) {
+	if r.name = telemetry.RequestID(ctx); r.name == "" {
+		r.name = hex.EncodeToString(r.id[:])
+	}
+	r.span, r.setup.Request = telemetry.Of(ctx), r.name
 }
 
 func invalid(format string, a ...any) error {

@@ -26,7 +26,7 @@ func (s *session) goAlone(why string) {
 			ErrNoCloud, s.e.c.Cloud, why, a.length, a.limit))
 		return
 	}
-	s.e.c.Logger.Warn("no cloud in reach, the draft finishes alone", "cloud", s.e.c.Cloud, "error", why)
+	s.e.c.Logger.Warn("no cloud in reach, the draft finishes alone", "request", s.request, "cloud", s.e.c.Cloud, "error", why)
 	s.e.c.Metrics.fallbacks.Inc()
 	if m := s.r.MaxTokens; m > 0 {
 		a.limit = min(a.limit, len(s.prompt)+m)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // drafter runs one session's share of the draft model, one job at a time, in a goroutine of its
@@ -22,6 +23,8 @@ type drafter struct {
 	setup   *backend.Setup
 	logger  *slog.Logger
 	metrics *Metrics
+	tracing *telemetry.Tracing
+	call    context.Context // hard, within the span of the job under way
 	seq     backend.Sequence
 	log     []Token // the committed log as far as told
 	held    []Token // whose rows the model holds
@@ -63,7 +66,7 @@ const (
 )
 
 func newDrafter(hard context.Context, m backend.Model, seq backend.Sequence, setup *backend.Setup, c *Config) *drafter {
-	return &drafter{m: m, hard: hard, setup: setup, logger: c.Logger, metrics: c.Metrics, seq: seq,
+	return &drafter{m: m, hard: hard, setup: setup, logger: c.Logger, metrics: c.Metrics, tracing: c.Tracing, call: hard, seq: seq,
 		jobs: make(chan draftJob, 1), results: make(chan draftResult, 1), written: make(chan Token)}
 }
 
@@ -72,11 +75,16 @@ func (d *drafter) run() {
 	defer d.release()
 	for j := range d.jobs {
 		d.log = append(d.log, j.tail...)
+		var span telemetry.Span
+		d.call, span = d.tracing.Start(telemetry.Carry(d.hard, j.ctx), "draft")
+		var r draftResult
 		if j.finish {
-			d.results <- draftResult{err: d.finish(j)}
-			continue
+			r = draftResult{err: d.finish(j)}
+		} else {
+			r = d.expand(j)
 		}
-		d.results <- d.expand(j)
+		span.End(r.err)
+		d.results <- r
 	}
 }
 
@@ -159,7 +167,7 @@ func (d *drafter) forward(full []Token, start, end, from int) ([]speculative.Cho
 	d.used = true
 	d.held = append(d.held[:start], full[start:end]...)
 	begin := time.Now()
-	results, err := d.m.Forward(d.hard, []backend.Segment{s})
+	results, err := d.m.Forward(d.call, []backend.Segment{s})
 	d.metrics.draft.Observe(time.Since(begin).Seconds())
 	if err == nil && len(results) != 1 {
 		err = fmt.Errorf("the draft gave %d results for one segment", len(results))

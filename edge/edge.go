@@ -17,6 +17,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/telemetry"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
@@ -48,6 +49,9 @@ type Config struct {
 
 	Logger  *slog.Logger
 	Metrics *Metrics
+	Tracing *telemetry.Tracing // nil: none
+	// LogPrompts also logs what people ask and are told; without it no such text is logged.
+	LogPrompts bool
 }
 
 func (c *Config) defaults() error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // Generate runs one generation and hands out events until it ends. emit is called from this
@@ -15,6 +16,20 @@ import (
 // its error returned. An error comes with a summary of what was given out before.
 func (e *Edge) Generate(ctx context.Context, r Request, emit func(Event) error) (Summary, error) {
 	began := time.Now()
+	ctx, span := e.c.Tracing.Start(ctx, "generate")
+	id := telemetry.RequestID(ctx)
+	if id == "" {
+		id = newRequestID()
+	}
+	if e.c.LogPrompts {
+		emit = e.logPrompt(id, &r, emit)
+	}
+	sum, err := e.generate(telemetry.WithRequestID(ctx, id), r, began, emit)
+	e.logEnd(id, span, sum, err)
+	return sum, err
+}
+
+func (e *Edge) generate(ctx context.Context, r Request, began time.Time, emit func(Event) error) (Summary, error) {
 	if err := r.validate(); err != nil {
 		return Summary{}, err
 	}
@@ -61,10 +76,10 @@ func (e *Edge) prepare(ctx context.Context, r Request, began time.Time) (*sessio
 	if err != nil {
 		return nil, err
 	}
-	return e.newSession(r, voc, prompt, began)
+	return e.newSession(ctx, r, voc, prompt, began)
 }
 
-func (e *Edge) newSession(r Request, voc *vocabulary, prompt []Token, began time.Time) (*session, error) {
+func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, prompt []Token, began time.Time) (*session, error) {
 	s := &session{e: e, r: r, voc: voc, prompt: prompt, began: began, events: make(chan Event), fallback: r.Fallback}
 	if s.fallback == FallbackDefault {
 		s.fallback = e.c.Fallback
@@ -82,6 +97,7 @@ func (e *Edge) newSession(r Request, voc *vocabulary, prompt []Token, began time
 	s.out = newOutput(voc.tok, s.r.Stop, len(r.Messages) > 0)
 	s.sum = Summary{PromptTokens: len(prompt), Exact: true}
 	_, _ = rand.Read(s.id[:]) // never fails
+	s.request = telemetry.RequestID(ctx)
 	c := speculative.ProposerConfig{Depth: e.c.Depth, MinPath: e.c.MinPath, Gap: e.c.Gap, Branches: e.c.Branches,
 		MaxLength: s.maxLength()}
 	vocabulary := voc.size
@@ -93,7 +109,7 @@ func (e *Edge) newSession(r Request, voc *vocabulary, prompt []Token, began time
 		}
 		s.ends = append(s.ends, i.EndTokens...)
 		c.DraftContext = i.ContextLength
-		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt)}
+		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt), Request: s.request}
 		s.d = newDrafter(e.hard, e.c.Draft, backend.Sequence(e.seq.Add(1)), setup, &e.c)
 	}
 	if r.IgnoreEnd {

@@ -39,7 +39,7 @@ func (s *session) open() {
 	if s.r.Deadline > 0 {
 		o.DeadlineMs = milliseconds(s.r.Deadline - s.now())
 	}
-	s.st, s.heard = s.e.link.open(o), false
+	s.st, s.heard = s.e.link.open(s.ctx, s.request, o), false
 }
 
 // up takes the cloud's answer to open.
@@ -117,7 +117,7 @@ func (s *session) lost(err error) {
 		s.openAt = now + after + rand.N(after/4+minReopen)
 	}
 	s.failures++
-	s.e.c.Logger.Info("the link to the cloud broke, opening the session again", "cloud", s.e.c.Cloud,
+	s.e.c.Logger.Info("the link to the cloud broke, opening the session again", "request", s.request, "cloud", s.e.c.Cloud,
 		"error", reason(err), "in", s.openAt-now, "tokens", s.sum.Tokens)
 }
 

@@ -23,6 +23,7 @@ type session struct {
 	ends     []Token
 	fallback Fallback
 	began    time.Time
+	request  string          // its id, for logs and traces
 	ctx      context.Context // of the request
 	p        *speculative.Proposer
 	out      *output
@@ -219,7 +220,7 @@ func (s *session) drafted(r draftResult) {
 		s.p.Drafted(r.id, s.voc.proposable(r.choice), r.took)
 		s.sum.Drafted++
 	case r.off: // the work is never given back, so no more is asked for
-		s.e.c.Logger.Warn("the draft is out of use, the target goes on alone", "error", r.err)
+		s.e.c.Logger.Warn("the draft is out of use, the target goes on alone", "request", s.request, "error", r.err)
 	default:
 		s.p.DraftFailed(r.id)
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // streamEvent is what a stream tells its session: Opened first, then commits.
@@ -41,11 +42,11 @@ var (
 // Messages that wait for the sender at most; more means that the link is stuck.
 const sendQueue = 64
 
-// open begins a stream; it does not block.
-func (l *uplink) open(o *outriderv1.Open) *stream {
+// open begins a stream in the trace of a request's context; it does not block.
+func (l *uplink) open(request context.Context, id string, o *outriderv1.Open) *stream {
 	st := &stream{l: l, out: make(chan *outriderv1.DecodeRequest, sendQueue), in: make(chan streamEvent, 4),
 		over: make(chan struct{})}
-	st.ctx, st.cancel = context.WithCancel(l.ctx)
+	st.ctx, st.cancel = context.WithCancel(telemetry.Carry(telemetry.SendRequestID(l.ctx, id), request))
 	l.running.Go(func() {
 		defer close(st.in)
 		defer close(st.over)

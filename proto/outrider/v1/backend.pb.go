@@ -450,7 +450,9 @@ type Setup struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Sampling *Sampling              `protobuf:"bytes,1,opt,name=sampling,proto3" json:"sampling,omitempty"`
 	// Tokens before this position are the prompt (penalties tell them apart).
-	PromptLength  uint32 `protobuf:"varint,2,opt,name=prompt_length,json=promptLength,proto3" json:"prompt_length,omitempty"`
+	PromptLength uint32 `protobuf:"varint,2,opt,name=prompt_length,json=promptLength,proto3" json:"prompt_length,omitempty"`
+	// Id of the request that the sequence belongs to, for logs.
+	Request       string `protobuf:"bytes,15,opt,name=request,proto3" json:"request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -497,6 +499,13 @@ func (x *Setup) GetPromptLength() uint32 {
 		return x.PromptLength
 	}
 	return 0
+}
+
+func (x *Setup) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
 }
 
 type Choice struct {
@@ -1028,10 +1037,11 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\rR\x04from\x12(\n" +
 	"\x05setup\x18\x06 \x01(\v2\x12.outrider.v1.SetupR\x05setup\x12\x12\n" +
 	"\x04keep\x18\a \x03(\rR\x04keep\x12\x1a\n" +
-	"\blogprobs\x18\b \x01(\rR\blogprobs\"_\n" +
+	"\blogprobs\x18\b \x01(\rR\blogprobs\"y\n" +
 	"\x05Setup\x121\n" +
 	"\bsampling\x18\x01 \x01(\v2\x15.outrider.v1.SamplingR\bsampling\x12#\n" +
-	"\rprompt_length\x18\x02 \x01(\rR\fpromptLength\"V\n" +
+	"\rprompt_length\x18\x02 \x01(\rR\fpromptLength\x12\x18\n" +
+	"\arequest\x18\x0f \x01(\tR\arequest\"V\n" +
 	"\x06Choice\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\rR\x05token\x12\x1e\n" +
 	"\n" +
