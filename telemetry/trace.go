@@ -185,10 +185,15 @@ func (t *Tracing) Handler(h http.Handler) http.Handler {
 	}
 	return otelhttp.NewHandler(h, "http", otelhttp.WithTracerProvider(t.provider), otelhttp.WithPropagators(propagation.TraceContext{}),
 		otelhttp.WithFilter(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1/") }),
-		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
-			if r.Pattern != "" {
-				return r.Pattern
-			}
-			return r.Method
-		}))
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method + " " + endpoint(r.URL.Path) }))
+}
+
+// endpoint is a path without what clients put into it.
+func endpoint(path string) string {
+	for _, known := range []string{"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/models"} {
+		if strings.HasPrefix(path, known) {
+			return known
+		}
+	}
+	return "/v1"
 }

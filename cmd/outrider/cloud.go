@@ -113,7 +113,7 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 	reg := telemetry.NewRegistry()
 	telemetry.RegisterBuild(reg, enginesOf(targets)...)
 	srv, err := cloud.NewServer(cloud.Config{Targets: targets, MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead),
-		IdleTTL: c.IdleTTL, Logger: log, Metrics: cloud.NewMetrics(reg)})
+		IdleTTL: c.IdleTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,8 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 	if err := writeAddresses(run.address, lis, admin); err != nil {
 		return err
 	}
-	return cloud.Serve(ctx, srv, cloud.ServeConfig{Listener: lis, Admin: admin, Gatherer: reg, DrainTimeout: c.Drain})
+	return cloud.Serve(ctx, srv, cloud.ServeConfig{Listener: lis, Admin: admin, Gatherer: reg, DrainTimeout: c.Drain,
+		Options: run.tracing.ServerOptions()})
 }
 
 // enginesOf names the targets' engines, each once.

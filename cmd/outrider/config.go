@@ -7,12 +7,13 @@ import (
 // Config is everything that can be set. Of each setting the tags say its key, what it means (the
 // table in docs/configuration.md is made of that) and whether a running server takes a new value.
 type Config struct {
-	Cloud  CloudConfig           `koanf:"cloud"`
-	Edge   EdgeConfig            `koanf:"edge"`
-	Models ModelsConfig          `koanf:"models"`
-	Pairs  map[string]PairConfig `koanf:"pairs" doc:"pairs of a target and a draft, by name" live:"yes"`
-	Pair   string                `koanf:"pair" doc:"the pair in force: what the cloud serves and the edge drafts with where they say nothing else" live:"yes"`
-	Log    LogConfig             `koanf:"log"`
+	Cloud     CloudConfig           `koanf:"cloud"`
+	Edge      EdgeConfig            `koanf:"edge"`
+	Models    ModelsConfig          `koanf:"models"`
+	Pairs     map[string]PairConfig `koanf:"pairs" doc:"pairs of a target and a draft, by name" live:"yes"`
+	Pair      string                `koanf:"pair" doc:"the pair in force: what the cloud serves and the edge drafts with where they say nothing else" live:"yes"`
+	Log       LogConfig             `koanf:"log"`
+	Telemetry TelemetryConfig       `koanf:"telemetry"`
 
 	from sources // where the values come from
 }
@@ -47,8 +48,15 @@ type EdgeConfig struct {
 
 // LogConfig configures logging to standard error.
 type LogConfig struct {
-	Level  string `koanf:"level" doc:"debug, info, warn or error" live:"yes"`
-	Format string `koanf:"format" doc:"text or json"`
+	Level   string `koanf:"level" doc:"debug, info, warn or error" live:"yes"`
+	Format  string `koanf:"format" doc:"text or json"`
+	Prompts bool   `koanf:"prompts" doc:"also log what people ask and are told; false: no such text is logged"`
+}
+
+// TelemetryConfig configures traces.
+type TelemetryConfig struct {
+	OTLP   string  `koanf:"otlp" doc:"where traces go, host:port or URL of an OpenTelemetry collector's gRPC port; empty: OTEL_EXPORTER_OTLP_ENDPOINT if set, else none are made"`
+	Sample float64 `koanf:"sample" doc:"share of the traces that are kept, 0 to 1"`
 }
 
 // ModelsConfig says where models are kept and what they are called.
@@ -91,6 +99,7 @@ func defaultConfig() Config {
 			Drain: 20 * time.Second, IdleTTL: time.Minute},
 		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Cloud: cloudAddr, Fallback: "wait",
 			FallbackAfter: 3 * time.Second, Branches: true},
-		Log: LogConfig{Level: "info", Format: "text"},
+		Log:       LogConfig{Level: "info", Format: "text"},
+		Telemetry: TelemetryConfig{Sample: 1},
 	}
 }

@@ -114,7 +114,8 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	}
 	telemetry.RegisterBuild(reg, engine)
 	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Learn: learn, Cache: c.cache(log), Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
-		FallbackAfter: c.FallbackAfter, RunAhead: float64(c.RunAhead), Depth: c.Depth, Branches: c.Branches, Logger: log, Metrics: edge.NewMetrics(reg)})
+		FallbackAfter: c.FallbackAfter, RunAhead: float64(c.RunAhead), Depth: c.Depth, Branches: c.Branches, Logger: log, Metrics: edge.NewMetrics(reg),
+		Tracing: run.tracing, Dial: run.tracing.DialOptions(), LogPrompts: run.cfg.Log.Prompts})
 	if err != nil {
 		return err
 	}
@@ -125,7 +126,7 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 		return err
 	}
 	api := openai.New(e, openai.Config{Offline: fallback == edge.FallbackDraft, Gatherer: reg, Logger: log})
-	return serveEdgeOn(ctx, e, lis, api, reg)
+	return serveEdgeOn(ctx, e, lis, run.tracing.Handler(api), reg, run.tracing.ServerOptions())
 }
 
 // edgeListeners are where an edge listens; admin and web may be nil.
@@ -162,8 +163,9 @@ func (l edgeListeners) close() {
 }
 
 // serveEdgeOn serves programs on this device until ctx is done; requests under way are cancelled.
-func serveEdgeOn(ctx context.Context, e *edge.Edge, lis edgeListeners, api http.Handler, reg prometheus.Gatherer) error {
-	gs := grpc.NewServer(grpc.MaxRecvMsgSize(maxPrompt + 1<<20))
+func serveEdgeOn(ctx context.Context, e *edge.Edge, lis edgeListeners, api http.Handler, reg prometheus.Gatherer,
+	options []grpc.ServerOption) error {
+	gs := grpc.NewServer(append(options, grpc.MaxRecvMsgSize(maxPrompt+1<<20))...)
 	outriderv1.RegisterEdgeServiceServer(gs, edge.NewService(e))
 	h := health.NewServer()
 	healthv1.RegisterHealthServer(gs, h)

@@ -4,9 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 // modelFlags say how models run that are named on the command line.
@@ -66,16 +69,22 @@ type serverRun struct {
 	level   *slog.LevelVar
 	log     *slog.Logger
 	address string // file for the addresses that were opened; empty: none
+	tracing *telemetry.Tracing
 }
 
 // run loads the configuration, with what only flags can say put in by set, and serves until the context ends.
 func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(context.Context, *serverRun) error) error {
+	var tracing *telemetry.Tracing
 	load := func() (*Config, error) {
 		cfg, err := loadConfig(c)
 		if err != nil {
 			return nil, err
 		}
-		return cfg, set(cfg)
+		if err := set(cfg); err != nil {
+			return nil, err
+		}
+		cfg.traced(tracing)
+		return cfg, nil
 	}
 	cfg, err := load()
 	if err != nil {
@@ -85,7 +94,22 @@ func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(
 	if err != nil {
 		return err
 	}
+	if tracing, err = telemetry.StartTracing(c.Context(), telemetry.TraceConfig{OTLP: cfg.Telemetry.OTLP, Sample: cfg.Telemetry.Sample,
+		Service: "outrider-" + c.Name(), Logger: log}); err != nil {
+		return usagef("telemetry.otlp: %w", err)
+	}
+	defer tracing.Close()
+	cfg.traced(tracing)
 	ctx, stop := s.child.follow(c.Context(), c.InOrStdin())
 	defer stop()
-	return serve(ctx, &serverRun{cfg: cfg, load: load, level: level, log: log, address: s.child.addressFile})
+	return serve(ctx, &serverRun{cfg: cfg, load: load, level: level, log: log, address: s.child.addressFile, tracing: tracing})
+}
+
+// traced makes the plugins take part in the traces.
+func (c *Config) traced(t *telemetry.Tracing) {
+	env := t.Env()
+	c.Edge.Draft.Env = append(slices.Clone(c.Edge.Draft.Env), env...)
+	for i := range c.Cloud.Targets {
+		c.Cloud.Targets[i].Env = append(slices.Clone(c.Cloud.Targets[i].Env), env...)
+	}
 }

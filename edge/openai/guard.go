@@ -10,14 +10,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/outrider-llm/outrider/telemetry"
 )
 
 type contextKey int
 
-const (
-	requestIDKey contextKey = iota
-	callerKey
-)
+const callerKey contextKey = 0
 
 // caller is the name of the key that a request came with, empty without keys.
 func caller(ctx context.Context) string {
@@ -26,19 +25,18 @@ func caller(ctx context.Context) string {
 }
 
 func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey).(string)
-	return id
+	return telemetry.RequestID(ctx)
 }
 
 // outer is around everything: a request's name, who may call from a browser, and a last net for panics.
 func (s *server) outer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get("X-Request-Id")
-		if !plainID(id) {
+		if !telemetry.ValidRequestID(id) {
 			id = s.newID("req_")
 		}
 		w.Header().Set("X-Request-Id", id)
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
+		r = r.WithContext(telemetry.WithRequestID(r.Context(), id))
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the value itself is documented
 				s.c.Logger.Error("a request failed inside", "request", id, "path", r.URL.Path, "panic", p)
@@ -55,11 +53,6 @@ func (s *server) outer(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// plainID says whether a client's request id can be taken over.
-func plainID(id string) bool {
-	return id != "" && len(id) <= 128 && !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // foreign refuses what a web page of somebody else makes a browser send: from an origin that is not
