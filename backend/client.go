@@ -42,6 +42,9 @@ func (c *Client) Load(ctx context.Context, model string, options map[string]stri
 				return fmt.Errorf("%w: %w", ErrLoad, err)
 			}
 			_, _ = stream.Recv() // the end; frees the stream
+			if progress != nil {
+				progress(1)
+			}
 			return nil
 		}
 		if progress != nil {

@@ -55,6 +55,9 @@ func (m ModelConfig) launch(ctx context.Context, role string, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
+	show := newLoading(role, log)
+	h.Progress = show.report
+	defer footOf(log).set("") // a load that failed leaves it
 	return backend.Launch(ctx, h)
 }
 

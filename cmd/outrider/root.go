@@ -100,7 +100,11 @@ func newLogger(c LogConfig, w io.Writer) (*slog.LevelVar, *slog.Logger, error) {
 	o := &slog.HandlerOptions{Level: level}
 	switch c.Format {
 	case "text":
-		return level, slog.New(slog.NewTextHandler(w, o)), nil
+		h := slog.Handler(slog.NewTextHandler(w, o))
+		if isTerminal(w) {
+			h = console{h, &foot{w: w}}
+		}
+		return level, slog.New(h), nil
 	case "json":
 		return level, slog.New(slog.NewJSONHandler(w, o)), nil
 	}
