@@ -192,17 +192,17 @@ func (d *drafter) recover(ctx context.Context, err error) (again bool, _ error) 
 			d.pause = minPause
 			return true, nil
 		}
-		d.sleep(ctx, "sequence lost")
+		d.sleep(ctx, pauseLost)
 	case errors.Is(err, backend.ErrNoMemory):
 		d.release() // what it held helps others
-		d.sleep(ctx, "no memory")
+		d.sleep(ctx, pauseMemory)
 	case errors.Is(err, backend.ErrUnavailable):
 		return false, d.wait(ctx)
 	case errors.Is(err, backend.ErrContextFull), errors.Is(err, backend.ErrInvalid), errors.Is(err, backend.ErrLoad):
 		return false, err
 	default:
 		d.logger.Warn("the draft failed", "error", err)
-		d.sleep(ctx, "failed")
+		d.sleep(ctx, pauseFailed)
 	}
 	return false, nil
 }
@@ -217,10 +217,10 @@ func (d *drafter) wait(ctx context.Context) error {
 	d.used = false
 	w, ok := d.m.(waiter)
 	if !ok {
-		d.sleep(ctx, "gone")
+		d.sleep(ctx, pauseGone)
 		return nil
 	}
-	d.metrics.drafts.WithLabelValues("gone").Inc()
+	d.metrics.drafts.WithLabelValues(pauseGone).Inc()
 	if err := w.Wait(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}

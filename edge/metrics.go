@@ -38,6 +38,16 @@ type Metrics struct {
 	specs map[string]*telemetry.Target
 }
 
+const failed = "failed" // outcome of a generation without a finish
+
+// Why drafting pauses.
+const (
+	pauseLost   = "sequence lost"
+	pauseMemory = "no memory"
+	pauseGone   = "gone"
+	pauseFailed = "failed"
+)
+
 // NewMetrics makes the metrics and registers them; reg may be nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	const space = "outrider_edge"
@@ -78,6 +88,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for f := range m.fates {
 		m.fates[f] = m.tokens.WithLabelValues(speculative.Fate(f).String())
 	}
+	for _, why := range []string{pauseLost, pauseMemory, pauseGone, pauseFailed} {
+		m.drafts.WithLabelValues(why)
+	}
 	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
 		reg.MustRegister(m.requests, m.tokens, m.nodes, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
@@ -100,9 +113,10 @@ func (m *Metrics) commit(c speculative.Commit) {
 func (m *Metrics) finished(s Summary, a *telemetry.Acceptance) {
 	outcome := s.Finish.String()
 	if s.Finish == speculative.NotFinished {
-		outcome = "failed"
+		outcome = failed
 	}
 	target := m.names.Bound(s.Target)
+	spec := m.specOf(target)
 	m.requests.WithLabelValues(target, outcome).Inc()
 	for name, n := range map[string]int{"drafted": s.Drafted, "judged": s.Usage.Judged, "accepted": s.Usage.Accepted,
 		"late": s.Usage.Late, "stale": s.Usage.Stale} {
@@ -110,7 +124,7 @@ func (m *Metrics) finished(s Summary, a *telemetry.Acceptance) {
 	}
 	if s.Usage.ScoringPasses > 0 { // told at a proper end only
 		a.Drafts, a.DraftTokens, a.Accepted = s.Usage.ScoringPasses, s.Usage.Judged, s.Usage.Accepted
-		m.specOf(target).Add(a)
+		spec.Add(a)
 	}
 	if s.Tokens > 0 {
 		m.first.WithLabelValues(target).Observe(s.FirstToken.Seconds())
@@ -127,6 +141,10 @@ func (m *Metrics) specOf(target string) *telemetry.Target {
 	t := m.specs[target]
 	if t == nil {
 		t = m.spec.Of(target)
+		for f := speculative.FinishEnd; f <= speculative.FinishCancelled; f++ {
+			m.requests.WithLabelValues(target, f.String())
+		}
+		m.requests.WithLabelValues(target, failed)
 		m.specs[target] = t
 	}
 	return t
