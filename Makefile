@@ -38,9 +38,9 @@ lint: ## golangci-lint and buf lint, pinned in tools/go.mod
 	$(TOOL) buf lint
 
 .PHONY: generate
-generate: ## Regenerate proto/**/*.pb.go and the table of keys in docs/configuration.md
+generate: ## Regenerate proto/**/*.pb.go and the tables in docs/configuration.md and docs/observability.md
 	$(TOOL) buf generate
-	$(GO) test ./cmd/outrider -run '^TestKeyTable$$' -count=1 -args -update
+	$(GO) test ./cmd/outrider -run '^(TestKeyTable|TestMetricsAreDocumented)$$' -count=1 -args -update
 
 # Generated code must be what the pinned generators make of the .proto files.
 .PHONY: generated
