@@ -26,9 +26,13 @@ type drafter struct {
 	tracing *telemetry.Tracing
 	call    context.Context // hard, within the span of the job under way
 	seq     backend.Sequence
-	log     []Token // the committed log as far as told
-	held    []Token // whose rows the model holds
-	used    bool    // the model may hold rows
+	log     []Token     // the committed log as far as told
+	held    []Token     // whose rows the model holds
+	used    bool        // the model may hold rows
+	begun   bool        // the sequence has this session's setup
+	from    *draftRows  // kept of an earlier generation; nil: none
+	rows    *draftRows  // where to leave what is held at the end, set before jobs is closed; nil: it is freed
+	spare   func() bool // frees memory that finished generations hold; false: there is none
 	pause   time.Duration
 	last    time.Duration // what one token last took
 
@@ -48,6 +52,7 @@ type draftJob struct {
 
 type draftResult struct {
 	id     uint64
+	reused int // rows of an earlier generation that this job, the first one, went on from
 	choice speculative.Choice
 	took   time.Duration
 	ok     bool
@@ -67,12 +72,17 @@ const (
 
 func newDrafter(hard context.Context, m backend.Model, seq backend.Sequence, setup *backend.Setup, c *Config) *drafter {
 	return &drafter{m: m, hard: hard, setup: setup, logger: c.Logger, metrics: c.Metrics, tracing: c.Tracing, call: hard, seq: seq,
-		jobs: make(chan draftJob, 1), results: make(chan draftResult, 1), written: make(chan Token)}
+		spare: func() bool { return false }, jobs: make(chan draftJob, 1), results: make(chan draftResult, 1), written: make(chan Token)}
 }
 
 // run works until jobs is closed, then frees the model's rows.
 func (d *drafter) run() {
-	defer d.release()
+	defer d.leave()
+	if d.from != nil {
+		if <-d.from.ready; d.from.held != nil {
+			d.seq, d.held, d.used = d.from.seq, d.from.held, true
+		}
+	}
 	for j := range d.jobs {
 		d.log = append(d.log, j.tail...)
 		var span telemetry.Span
@@ -97,17 +107,37 @@ func (d *drafter) release() {
 		return
 	}
 	d.used = false
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.hard), releaseTimeout)
+	freeSequence(d.hard, d.m, d.seq, d.logger)
+}
+
+func freeSequence(ctx context.Context, m backend.Model, seq backend.Sequence, logger *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	if err := d.m.Release(ctx, []backend.Sequence{d.seq}); err != nil && !errors.Is(err, backend.ErrUnavailable) {
-		d.logger.Warn("the draft did not free its memory", "error", err)
+	if err := m.Release(ctx, []backend.Sequence{seq}); err != nil && !errors.Is(err, backend.ErrUnavailable) {
+		logger.Warn("the draft did not free its memory", "error", err)
 	}
+}
+
+// leave frees the rows, or leaves them for the next turn.
+func (d *drafter) leave() {
+	if d.rows == nil {
+		d.release()
+		return
+	}
+	if len(d.held) == 0 {
+		d.release()
+	}
+	d.rows.seq, d.rows.held = d.seq, d.held
+	close(d.rows.ready)
 }
 
 // expand answers one Work.
 func (d *drafter) expand(j draftJob) draftResult {
 	r := draftResult{id: j.work.ID}
 	full := slices.Concat(d.log, j.work.Path)
+	if !d.begun {
+		r.reused = common(d.held, full)
+	}
 	for {
 		rows, err := d.prefill(j.ctx, full)
 		if err == nil && j.ctx.Err() == nil {
@@ -161,7 +191,7 @@ func common(a, b []Token) int {
 // forward runs full[start:end] and returns the choices after full[from:end].
 func (d *drafter) forward(full []Token, start, end, from int) ([]speculative.Choice, error) {
 	s := backend.Segment{Sequence: d.seq, Start: start, Tokens: full[start:end], From: from - start}
-	if start == 0 {
+	if start == 0 || !d.begun {
 		s.Setup = d.setup
 	}
 	d.used = true
@@ -179,6 +209,7 @@ func (d *drafter) forward(full []Token, start, end, from int) ([]speculative.Cho
 		d.held = nil
 		return nil, err
 	}
+	d.begun = true
 	return results[0].Choices, nil
 }
 
@@ -194,6 +225,9 @@ func (d *drafter) recover(ctx context.Context, err error) (again bool, _ error) 
 		}
 		d.sleep(ctx, pauseLost)
 	case errors.Is(err, backend.ErrNoMemory):
+		if d.spare() {
+			return true, nil
+		}
 		d.release() // what it held helps others
 		d.sleep(ctx, pauseMemory)
 	case errors.Is(err, backend.ErrUnavailable):
@@ -269,10 +303,10 @@ func (d *drafter) decode(ctx context.Context, full *[]Token, n int) error {
 		return err
 	}
 	s := backend.Segment{Sequence: d.seq, Start: start, Tokens: (*full)[start:], From: len(*full) - start - 1}
-	if start == 0 {
+	if start == 0 || !d.begun {
 		s.Setup = d.setup
 	}
-	d.used = true
+	d.used, d.begun = true, true
 	err = d.m.Draft(ctx, backend.DraftRequest{Segment: s, MaxTokens: n}, func(c speculative.Choice) bool {
 		select {
 		case d.written <- c.Token:

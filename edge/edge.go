@@ -47,6 +47,10 @@ type Config struct {
 	// Branches also proposes the draft's second choices.
 	Branches bool
 
+	// Conversations are the finished generations that are remembered, so that a next turn sends and
+	// runs only what is new; default 64, negative: none.
+	Conversations int
+
 	Logger  *slog.Logger
 	Metrics *Metrics
 	Tracing *telemetry.Tracing // nil: none
@@ -88,6 +92,9 @@ func (c *Config) defaults() error {
 	if !(c.RunAhead >= 0 && c.RunAhead <= 1) {
 		return fmt.Errorf("run-ahead is %g, must be between 0 and 1", c.RunAhead)
 	}
+	if c.Conversations == 0 {
+		c.Conversations = defaultConversations
+	}
 	if c.LinkTimeout <= 0 {
 		c.LinkTimeout = 4 * time.Second
 	}
@@ -105,12 +112,15 @@ type Edge struct {
 	c       Config
 	link    *uplink
 	learner *learner
-	ctx     context.Context // of all requests
-	cancel  context.CancelCauseFunc
-	hard    context.Context // of what must outlive a request to clean up after it
-	kill    context.CancelFunc
-	seq     atomic.Uint64
-	wg      sync.WaitGroup // sessions and drafters
+
+	conversations *conversations
+
+	ctx    context.Context // of all requests
+	cancel context.CancelCauseFunc
+	hard   context.Context // of what must outlive a request to clean up after it
+	kill   context.CancelFunc
+	seq    atomic.Uint64
+	wg     sync.WaitGroup // sessions and drafters
 
 	mu     sync.Mutex
 	closed bool
@@ -122,6 +132,7 @@ func New(c Config) (*Edge, error) {
 		return nil, err
 	}
 	e := &Edge{c: c}
+	e.conversations = newConversations(&e.c)
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	e.hard, e.kill = context.WithCancel(context.Background())
 	var err error
@@ -150,6 +161,8 @@ func (e *Edge) Close() error {
 	t := time.AfterFunc(closeGrace, e.kill)
 	defer t.Stop()
 	e.wg.Wait()
+	for e.spareRows() {
+	}
 	e.link.close(e.kill)
 	return nil
 }

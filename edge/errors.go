@@ -56,6 +56,9 @@ func permanent(err error, cloud string) error {
 	case codes.InvalidArgument, codes.OutOfRange:
 		return requestError("%s", msg)
 	case codes.FailedPrecondition:
+		if prefixUnknown(err) {
+			return fmt.Errorf("%w: it does not know a prefix that was not named", ErrRefused)
+		}
 		return fmt.Errorf("%w: %s", ErrVocabulary, msg)
 	case codes.NotFound:
 		return also(fmt.Errorf("%w: %s", ErrRefused, msg), ErrNoModel)
@@ -69,6 +72,20 @@ func permanent(err error, cloud string) error {
 		}
 	}
 	return nil
+}
+
+// prefixUnknown says that the cloud does not know the prefix that an Open named.
+func prefixUnknown(err error) bool {
+	st, ok := status.FromError(err)
+	if !ok || st.Code() != codes.FailedPrecondition {
+		return false
+	}
+	for _, d := range st.Details() {
+		if i, ok := d.(*errdetails.ErrorInfo); ok && i.GetReason() == "PREFIX_UNKNOWN" {
+			return true
+		}
+	}
+	return false
 }
 
 // retryAfter reads the delay that the cloud asks for.

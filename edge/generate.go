@@ -111,6 +111,7 @@ func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, promp
 		c.DraftContext = i.ContextLength
 		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt), Request: s.request}
 		s.d = newDrafter(e.hard, e.c.Draft, backend.Sequence(e.seq.Add(1)), setup, &e.c)
+		s.d.spare = e.spareRows
 	}
 	if r.IgnoreEnd {
 		s.ends = nil
@@ -125,6 +126,10 @@ func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, promp
 		}
 	}
 	s.p = speculative.NewProposer(c, prompt)
+	s.owner, s.key = owner{r.User, s.r.Model, voc.print}, e.conversations.key(r.User)
+	if s.d != nil && c.Depth >= 0 {
+		s.d.from = e.conversations.take(s.owner, prompt)
+	}
 	return s, nil
 }
 

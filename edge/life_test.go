@@ -63,7 +63,7 @@ func TestCloseEndsGenerations(t *testing.T) {
 
 // A reader that does not read slows its own session only, and holds up neither memory nor the end.
 func TestSlowReader(t *testing.T) {
-	r := newRig(t, link.Config{}, func(r *rig) { r.draft = nil })
+	r := newRig(t, link.Config{}, func(r *rig) { r.draft, r.cloud.config.Prefixes = nil, -1 })
 	release := make(chan struct{})
 	done := make(chan struct{})
 	go func() {

@@ -25,8 +25,11 @@ type Metrics struct {
 	reconnects prometheus.Counter
 	fallbacks  prometheus.Counter
 	drafts     *prometheus.CounterVec // reason: why drafting paused
-	rtt        prometheus.Gauge
-	spec       *telemetry.SpecDecode
+	prompt     *prometheus.CounterVec // kind: all, named, target_held, draft_held
+
+	prefixUnknown prometheus.Counter
+	rtt           prometheus.Gauge
+	spec          *telemetry.SpecDecode
 
 	// Looked up once.
 	fates                                [5]prometheus.Counter // of tokens
@@ -58,15 +61,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: space, Name: name, Help: help})
 	}
 	m := &Metrics{
-		requests:  counter("requests_total", "Generations, by outcome.", "target", "outcome"),
-		tokens:    counter("tokens_total", "Tokens given out, by fate.", "fate"),
-		nodes:     counter("nodes_total", "Drafted tokens of finished generations, by outcome.", "outcome"),
-		first:     telemetry.Seconds(space, "time_to_first_token_seconds", "Time from the request to its first token.", "target"),
-		perToken:  telemetry.Seconds(space, "time_per_output_token_seconds", "Mean time per token of a generation, after the first.", "target"),
-		whole:     telemetry.Seconds(space, "request_seconds", "Time from the request to its last token.", "target"),
-		active:    gauge("active_requests", "Generations under way."),
-		linked:    gauge("linked_sessions", "Generations whose stream to the cloud is open."),
-		drafts:    counter("draft_pauses_total", "Pauses of a session's drafting, by reason.", "reason"),
+		requests: counter("requests_total", "Generations, by outcome.", "target", "outcome"),
+		tokens:   counter("tokens_total", "Tokens given out, by fate.", "fate"),
+		nodes:    counter("nodes_total", "Drafted tokens of finished generations, by outcome.", "outcome"),
+		first:    telemetry.Seconds(space, "time_to_first_token_seconds", "Time from the request to its first token.", "target"),
+		perToken: telemetry.Seconds(space, "time_per_output_token_seconds", "Mean time per token of a generation, after the first.", "target"),
+		whole:    telemetry.Seconds(space, "request_seconds", "Time from the request to its last token.", "target"),
+		active:   gauge("active_requests", "Generations under way."),
+		linked:   gauge("linked_sessions", "Generations whose stream to the cloud is open."),
+		drafts:   counter("draft_pauses_total", "Pauses of a session's drafting, by reason.", "reason"),
+		prompt: counter("prompt_tokens_total", "Prompt tokens: all, named to the cloud instead of sent, not run by the target or by the draft "+
+			"since their rows were held.", "kind"),
+		prefixUnknown: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "prefix_unknown_total",
+			Help: "Streams opened again with the whole log, since the cloud did not know the prefix named."}),
 		rtt:       gauge("link_rtt_seconds", "Last measured round trip to the cloud, its handling included."),
 		spec:      telemetry.NewSpecDecode(reg, "edge"),
 		specs:     map[string]*telemetry.Target{},
@@ -94,7 +101,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
 		reg.MustRegister(m.requests, m.tokens, m.nodes, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
-			m.reconnects, m.fallbacks, m.drafts, m.rtt, bytes, draft, queue, score, load, trip)
+			m.reconnects, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.rtt, bytes, draft, queue, score, load, trip)
 	}
 	return m
 }
@@ -121,6 +128,9 @@ func (m *Metrics) finished(s Summary, a *telemetry.Acceptance) {
 	for name, n := range map[string]int{"drafted": s.Drafted, "judged": s.Usage.Judged, "accepted": s.Usage.Accepted,
 		"late": s.Usage.Late, "stale": s.Usage.Stale} {
 		m.nodes.WithLabelValues(name).Add(float64(n))
+	}
+	for kind, n := range map[string]int{"all": s.PromptTokens, "named": s.Prefix, "target_held": s.Usage.Held, "draft_held": s.DraftHeld} {
+		m.prompt.WithLabelValues(kind).Add(float64(n))
 	}
 	if s.Usage.ScoringPasses > 0 { // told at a proper end only
 		a.Drafts, a.DraftTokens, a.Accepted = s.Usage.ScoringPasses, s.Usage.Judged, s.Usage.Accepted

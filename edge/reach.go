@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
@@ -39,7 +40,47 @@ func (s *session) open() {
 	if s.r.Deadline > 0 {
 		o.DeadlineMs = milliseconds(s.r.Deadline - s.now())
 	}
+	s.name(o)
+	s.sum.Opening += proto.Size(o)
 	s.st, s.heard = s.e.link.open(s.ctx, s.request, o), false
+}
+
+// name leaves out the part of the log that the cloud has from an earlier generation, or from an
+// earlier stream of this one.
+func (s *session) name(o *outriderv1.Open) {
+	o.PrefixKey, s.named = s.key, 0
+	if s.key == nil || s.whole {
+		return
+	}
+	log := s.p.Log()
+	if n := s.e.conversations.named(s.owner, log); s.keepFor == 0 {
+		s.named = n
+	} else {
+		s.named = len(log)
+	}
+	if s.named == 0 {
+		return
+	}
+	h := speculative.PrefixHash(s.key, log[:s.named])
+	o.PrefixLength, o.PrefixHash, o.Tokens = uint32(s.named), h[:], o.Tokens[s.named:]
+	if s.sum.Tokens == 0 {
+		s.sum.Prefix = s.named
+	}
+}
+
+// unknown says that a stream ended because the cloud does not know the prefix, or prefixes at all: it
+// is opened again at once, with the whole log.
+func (s *session) unknown(err error) bool {
+	if s.named == 0 || s.linked || !(prefixUnknown(err) || status.Code(err) == codes.InvalidArgument) {
+		return false
+	}
+	s.e.conversations.unknown(s.owner, s.p.Log()[:s.named])
+	s.e.c.Metrics.prefixUnknown.Inc()
+	s.whole, s.openAt = true, s.now()
+	if s.sum.Tokens == 0 {
+		s.sum.Prefix = 0
+	}
+	return true
 }
 
 // up takes the cloud's answer to open.
@@ -54,7 +95,8 @@ func (s *session) up(o *outriderv1.Opened) {
 	if s.linked {
 		return // told twice
 	}
-	s.linked = true
+	s.linked, s.whole = true, false
+	s.keepFor = time.Duration(o.GetKeepMs()) * time.Millisecond
 	s.e.c.Metrics.linked.Inc()
 	s.e.link.learn(s.r.Model, t)
 	s.sum.ShapeDependent = t.GetShapeDependent()
@@ -94,6 +136,9 @@ func (s *session) lost(err error) {
 	s.st.cancel()
 	s.st = nil
 	now := s.now()
+	if s.unknown(err) {
+		return
+	}
 	if s.linked {
 		s.unlink()
 		s.out.dirty = true // the progress tells

@@ -48,6 +48,7 @@ type Request struct {
 	Prompt            string    // raw text to continue; special tokens written in it are read
 	Messages          []Message // a conversation, answered
 	Tokens            []Token   // a prompt in tokens, taken as it is
+	User              string    // whose it is: nothing kept of one user's serves another's; empty: the edge's one user
 	Model             string    // name of a target; empty: the edge's configuration decides
 	Params            speculative.Params
 	MaxTokens         int // 0: until the model ends or the context is full
@@ -72,6 +73,7 @@ type Constraint struct {
 const (
 	maxStops     = 16
 	maxStopBytes = 256
+	maxUserBytes = 256
 )
 
 // validate checks what needs no tokenizer.
@@ -95,6 +97,8 @@ func (r *Request) validate() error {
 		return requestError("the deadline is %s, must be 0 (none) or more", r.Deadline)
 	case !(r.MaxPassesPerToken >= 0 && r.MaxPassesPerToken <= 1):
 		return requestError("max_passes_per_token is %g, must be between 0 and 1", r.MaxPassesPerToken)
+	case len(r.User) > maxUserBytes:
+		return requestError("user has %d bytes, at most %d are allowed", len(r.User), maxUserBytes)
 	case r.Fallback > FallbackDraft:
 		return requestError("fallback %d is unknown: use fail, wait or draft", r.Fallback)
 	case len(r.Stop) > maxStops:
@@ -164,6 +168,9 @@ type Summary struct {
 	Tokens       int // generated
 	Usage        speculative.Usage
 	Resumes      int // streams opened after the first
+	Opening      int // bytes of Open messages
+	Prefix       int // leading tokens of the prompt that the cloud had, so that they were not sent
+	DraftHeld    int // leading tokens whose rows the draft had
 	Uplink       int // bytes of Propose and Ack messages
 	Downlink     int // bytes of Commit messages
 	FirstToken   time.Duration

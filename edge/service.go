@@ -75,7 +75,7 @@ func RequestFromProto(m *outriderv1.GenerateRequest) (Request, error) {
 	r := Request{Prompt: m.GetPrompt(), Model: m.GetModel(), Params: p, MaxTokens: int(min(m.GetMaxTokens(), 1<<30)), Stop: m.GetStop(),
 		IgnoreEnd: m.GetIgnoreEnd(), Fallback: Fallback(min(max(m.GetFallback(), 0), 255)),
 		Deadline:          time.Duration(m.GetDeadlineMs()) * time.Millisecond,
-		MaxPassesPerToken: float64(m.GetRunAhead().GetMaxPassesPerToken()), NoDraft: m.GetNoDraft(), Pending: true}
+		MaxPassesPerToken: float64(m.GetRunAhead().GetMaxPassesPerToken()), NoDraft: m.GetNoDraft(), User: m.GetUser(), Pending: true}
 	for _, t := range m.GetConversation().GetMessages() {
 		r.Messages = append(r.Messages, Message{Role: t.GetRole(), Content: t.GetContent()})
 	}

@@ -41,6 +41,11 @@ type session struct {
 	// The link.
 	id       [16]byte
 	opened   int // streams, so far
+	owner    owner
+	key      []byte        // of the user, nil: nothing is kept
+	named    int           // leading tokens that this stream's Open did not send
+	whole    bool          // the next Open sends all: what the last one named was not known
+	keepFor  time.Duration // the cloud keeps the log of the finished session for as long; 0: not at all
 	st       *stream
 	linked   bool
 	heard    bool // this stream brought a commit
@@ -84,6 +89,7 @@ func (s *session) run(ctx context.Context) {
 		s.wait(timer)
 	}
 	s.leave()
+	s.keep()
 }
 
 // wait takes one event.
@@ -218,6 +224,7 @@ func (s *session) drafted(r draftResult) {
 		return
 	case r.ok:
 		s.p.Drafted(r.id, s.voc.proposable(r.choice), r.took)
+		s.sum.DraftHeld = max(s.sum.DraftHeld, r.reused)
 		s.sum.Drafted++
 	case r.off: // the work is never given back, so no more is asked for
 		s.e.c.Logger.Warn("the draft is out of use, the target goes on alone", "request", s.request, "error", r.err)

@@ -227,3 +227,7 @@ func (m *toy) Draft(ctx context.Context, r backend.DraftRequest, emit func(specu
 	}
 	return nil
 }
+
+func setupOf(p speculative.Params, prompt []Token) backend.Setup {
+	return backend.Setup{Params: p, PromptLength: len(prompt)}
+}

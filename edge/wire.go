@@ -76,7 +76,7 @@ func SummaryToProto(s Summary) *outriderv1.Summary {
 		Usage: usageToProto(s.Usage), Resumes: uint32(s.Resumes), UplinkBytes: uint64(s.Uplink),
 		DownlinkBytes: uint64(s.Downlink), FirstTokenUs: uint64(s.FirstToken.Microseconds()),
 		TotalUs: uint64(s.Total.Microseconds()), Drafted: uint64(s.Drafted), Unverified: uint64(s.Unverified), Exact: s.Exact,
-		ShapeDependent: s.ShapeDependent,
+		ShapeDependent: s.ShapeDependent, OpeningBytes: uint64(s.Opening), PrefixTokens: uint32(s.Prefix), DraftHeld: uint32(s.DraftHeld),
 	}
 }
 
@@ -90,5 +90,6 @@ func SummaryFromProto(m *outriderv1.Summary) Summary {
 		Total: time.Duration(m.GetTotalUs()) * time.Microsecond, Drafted: int(m.GetDrafted()),
 		Unverified: int(m.GetUnverified()), Exact: m.GetExact(),
 		ShapeDependent: m.GetShapeDependent(),
+		Opening:        int(m.GetOpeningBytes()), Prefix: int(m.GetPrefixTokens()), DraftHeld: int(m.GetDraftHeld()),
 	}
 }
