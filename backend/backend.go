@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/outrider-llm/outrider/grammar"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -82,7 +83,8 @@ type Segment struct {
 type Setup struct {
 	Params       speculative.Params
 	PromptLength int
-	Request      string // id of the request, for the plugin's logs
+	Request      string             // id of the request, for the plugin's logs
+	Constraint   grammar.Constraint // what the tokens after the prompt must be; no kind: anything
 }
 
 // Result is the outcome of one segment: one choice per token from From on, or an error that wraps

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -45,4 +46,17 @@ func SamplingToProto(p speculative.Params) *outriderv1.Sampling {
 		m.LogitBias[uint32(t)] = b
 	}
 	return m
+}
+
+// ConstraintFromProto converts a constraint for the sampler; whether it can be compiled is checked there.
+func ConstraintFromProto(m *outriderv1.Constraint) grammar.Constraint {
+	return grammar.Constraint{Kind: m.GetKind(), Source: m.GetSource()}
+}
+
+// ConstraintToProto converts a constraint for the wire; none is nil.
+func ConstraintToProto(c grammar.Constraint) *outriderv1.Constraint {
+	if c.Kind == "" {
+		return nil
+	}
+	return &outriderv1.Constraint{Kind: c.Kind, Source: c.Source}
 }

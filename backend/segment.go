@@ -26,7 +26,7 @@ func segmentToProto(s *Segment) *outriderv1.Segment {
 	}
 	if s.Setup != nil {
 		m.Setup = &outriderv1.Setup{Sampling: SamplingToProto(s.Setup.Params), PromptLength: uint32(s.Setup.PromptLength),
-			Request: s.Setup.Request}
+			Request: s.Setup.Request, Constraint: ConstraintToProto(s.Setup.Constraint)}
 	}
 	return m
 }
@@ -150,7 +150,7 @@ func setupFromProto(m *outriderv1.Setup) (*Setup, error) {
 	if m.GetPromptLength() > math.MaxInt32 {
 		return nil, invalid("the prompt is %d tokens long", m.GetPromptLength())
 	}
-	setup := &Setup{Params: p, PromptLength: int(m.GetPromptLength())}
+	setup := &Setup{Params: p, PromptLength: int(m.GetPromptLength()), Constraint: ConstraintFromProto(m.GetConstraint())}
 	if id := m.GetRequest(); telemetry.ValidRequestID(id) {
 		setup.Request = id
 	}

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 )
 
@@ -37,19 +38,28 @@ var ErrConstraint = errors.New("invalid constraint")
 
 // Bounds on what is compiled; beyond them Compile says what to make smaller.
 const (
-	MaxSource    = 128 << 10 // bytes
-	maxDepth     = 128       // nesting of a schema
-	maxProgram   = 200_000   // instructions and edges
-	maxGoals     = 20_000    // different (combinations of) schemas
-	maxChoices   = 256       // combinations of anyOf within one schema
-	maxPattern   = 20_000    // states of one pattern
-	maxRepeat    = 1 << 24   // of minItems, maxLength and the like
-	maxThreads   = 1024      // alternatives that are followed at once
-	maxOptionals = 500       // optional properties one after the other
+	MaxSource      = 128 << 10 // bytes
+	maxDepth       = 128       // nesting of a schema
+	maxProgram     = 200_000   // instructions and edges
+	maxGoals       = 5_000     // different (combinations of) schemas
+	maxTogether    = 1_000     // schemas that a value must fulfil at once
+	maxChoices     = 256       // combinations of anyOf within one schema
+	maxPattern     = 20_000    // states of one pattern
+	maxPatternWork = 4 << 20
+	maxRepeat      = 1 << 24 // of minItems, maxLength and the like
+	maxThreads     = 1024    // alternatives that are followed at once
+	maxOptionals   = 500     // optional properties one after the other
 )
 
+// longestError bounds messages: places and patterns are as long as whoever wrote them likes.
+const longestError = 300
+
 func constraintError(format string, a ...any) error {
-	return fmt.Errorf("%w: %s", ErrConstraint, fmt.Sprintf(format, a...))
+	text := fmt.Sprintf(format, a...)
+	if len(text) > longestError {
+		text = strings.ToValidUTF8(text[:longestError/2], "") + "..." + strings.ToValidUTF8(text[len(text)-longestError/2:], "")
+	}
+	return fmt.Errorf("%w: %s", ErrConstraint, text)
 }
 
 // Grammar is a compiled constraint. It is safe for concurrent use.

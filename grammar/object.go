@@ -14,7 +14,7 @@ type property struct {
 
 // object compiles objects. Properties come in the order of the schema, the others after them.
 func (c *compiler) object(bases []item, path string) (int32, error) {
-	names, required, least, most, err := c.members(bases)
+	names, required, least, most, err := members(bases)
 	if err != nil {
 		return 0, err
 	}
@@ -25,7 +25,7 @@ func (c *compiler) object(bases []item, path string) (int32, error) {
 		if err != nil {
 			return 0, err
 		}
-		need := slices.Contains(required, name)
+		need := required[name]
 		switch {
 		case !possible && need:
 			return pcFail, nil
@@ -62,12 +62,15 @@ func (c *compiler) object(bases []item, path string) (int32, error) {
 	return c.objectOf(list, rest), nil
 }
 
-// members lists the names that the schemas mention and which of them are required.
-func (c *compiler) members(bases []item) (names, required []string, least, most int, _ error) {
+// members lists the names that the schemas mention, in their order, and which of them are required.
+func members(bases []item) (names []string, required map[string]bool, least, most int, _ error) {
 	most = -1
-	add := func(to *[]string, name string) {
-		if !slices.Contains(*to, name) {
-			*to = append(*to, name)
+	required = map[string]bool{}
+	known := map[string]bool{}
+	add := func(name string) {
+		if !known[name] {
+			known[name] = true
+			names = append(names, name)
 		}
 	}
 	for _, i := range bases {
@@ -77,7 +80,7 @@ func (c *compiler) members(bases []item) (names, required []string, least, most 
 		}
 		if p != nil {
 			for _, k := range p.keys {
-				add(&names, k)
+				add(k)
 			}
 		}
 		lo, hi, err := limits(i.n, "minProperties", "maxProperties")
@@ -95,8 +98,8 @@ func (c *compiler) members(bases []item) (names, required []string, least, most 
 			if name.kind != '"' {
 				return nil, nil, 0, 0, constraintError("%s must be a name", name.path)
 			}
-			add(&names, name.text)
-			add(&required, name.text)
+			add(name.text)
+			required[name.text] = true
 		}
 	}
 	return names, required, least, most, nil
@@ -179,6 +182,9 @@ func (c *compiler) otherMember(value int32, names []string) int32 {
 // otherName is the rest of a name that has the first n bytes of all names in common and is none of them.
 // Where it may still become one it is written without escapes.
 func (b *builder) otherName(names []string, n int, after int32) int32 {
+	if b.err != nil {
+		return pcFail
+	}
 	children := map[rune][]string{}
 	var order []rune
 	ends := false
@@ -209,7 +215,7 @@ func (b *builder) otherName(names []string, n int, after int32) int32 {
 		targets = append(targets, b.byteRange('"', '"', after))
 	}
 	for _, r := range sorted {
-		if escaped(r) || b.err != nil {
+		if escaped(r) {
 			continue // names with such characters cannot be begun without an escape
 		}
 		targets = append(targets, b.runes([]runeRange{{r, r}}, b.otherName(children[r], n+utf8.RuneLen(r), after)))

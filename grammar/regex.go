@@ -64,7 +64,7 @@ func parsePattern(source string, unanchored bool) (runeNFA, error) {
 	}
 	re, err := syntax.Parse(source, syntax.Perl)
 	if err != nil {
-		return nil, patternError(strings.TrimPrefix(err.Error(), "error parsing regexp: ") + " (RE2 syntax is understood, which has no look-around and no back-references)")
+		return nil, patternError(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "error parsing regexp: "), "\n", " ") + " (RE2 syntax is understood, which has no look-around and no back-references)")
 	}
 	prog, err := syntax.Compile(re.Simplify())
 	if err != nil {
@@ -117,14 +117,17 @@ func fromProg(p *syntax.Prog) (runeNFA, error) {
 		return n
 	}
 	id(key{uint32(p.Start), true})
-	size := 0
+	size, work := 0, 0
 	for len(todo) > 0 {
 		k := todo[0]
 		todo = todo[1:]
 		at := ids[k]
-		live, accept, err := closure(p, k.pc, k.first)
+		live, accept, visited, err := closure(p, k.pc, k.first)
 		if err != nil {
 			return nil, err
+		}
+		if work += visited; work > maxPatternWork {
+			return nil, patternError("it is too large: use fewer alternatives and optional parts")
 		}
 		nfa[at].accept = accept
 		for _, pc := range live {
@@ -143,7 +146,7 @@ func fromProg(p *syntax.Prog) (runeNFA, error) {
 }
 
 // closure returns the instructions behind pc that take a character, and whether the text may end.
-func closure(p *syntax.Prog, pc uint32, first bool) (live []uint32, accept bool, _ error) {
+func closure(p *syntax.Prog, pc uint32, first bool) (live []uint32, accept bool, visited int, _ error) {
 	type visit struct {
 		pc   uint32
 		last bool // only the end may follow
@@ -172,7 +175,7 @@ func closure(p *syntax.Prog, pc uint32, first bool) (live []uint32, accept bool,
 			case syntax.EmptyEndText:
 				work = append(work, visit{i.Out, true})
 			default:
-				return nil, false, patternError(`\b, \B and (?m) are not supported`)
+				return nil, false, 0, patternError(`\b, \B and (?m) are not supported`)
 			}
 		case syntax.InstMatch:
 			accept = true
@@ -184,7 +187,7 @@ func closure(p *syntax.Prog, pc uint32, first bool) (live []uint32, accept bool,
 		}
 	}
 	slices.Sort(live)
-	return slices.Compact(live), accept, nil
+	return slices.Compact(live), accept, len(seen), nil
 }
 
 func rangesOf(i *syntax.Inst) []runeRange {
@@ -202,6 +205,7 @@ func rangesOf(i *syntax.Inst) []runeRange {
 				out = append(out, runeRange{f, f})
 			}
 		}
+		slices.SortFunc(out, func(a, b runeRange) int { return int(a.lo - b.lo) })
 		return out
 	}
 	var out []runeRange
@@ -228,7 +232,7 @@ func both(a, b runeNFA) (runeNFA, error) {
 		return n
 	}
 	id(key{})
-	size := 0
+	size, work := 0, 0
 	for len(todo) > 0 {
 		k := todo[0]
 		todo = todo[1:]
@@ -236,7 +240,8 @@ func both(a, b runeNFA) (runeNFA, error) {
 		for _, x := range a[k.a].edges {
 			for _, y := range b[k.b].edges {
 				r := common(x.ranges, y.ranges)
-				if size += 1 + len(r); size > maxProgram || len(out) > maxPattern {
+				work += 1 + len(x.ranges) + len(y.ranges)
+				if size += 1 + len(r); size > maxProgram || work > maxPatternWork || len(out) > maxPattern {
 					return nil, patternError("the patterns are too large together: simplify one")
 				}
 				if len(r) > 0 {
@@ -249,14 +254,17 @@ func both(a, b runeNFA) (runeNFA, error) {
 	return out, nil
 }
 
-// common returns the characters of both; within each the ranges ascend, but for the few of a folded one.
+// common returns the characters of both; ranges ascend.
 func common(a, b []runeRange) []runeRange {
 	var out []runeRange
-	for _, x := range a {
-		for _, y := range b {
-			if lo, hi := max(x.lo, y.lo), min(x.hi, y.hi); lo <= hi {
-				out = append(out, runeRange{lo, hi})
-			}
+	for len(a) > 0 && len(b) > 0 {
+		if lo, hi := max(a[0].lo, b[0].lo), min(a[0].hi, b[0].hi); lo <= hi {
+			out = append(out, runeRange{lo, hi})
+		}
+		if a[0].hi < b[0].hi {
+			a = a[1:]
+		} else {
+			b = b[1:]
 		}
 	}
 	return out

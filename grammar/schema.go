@@ -127,7 +127,9 @@ func (c *compiler) flatten(items []item) (bases []item, groups [][]*node, possib
 		if seen[i] {
 			continue
 		}
-		seen[i] = true
+		if seen[i] = true; len(seen) > maxTogether {
+			return nil, nil, false, constraintError("%s: more than %d schemas at once", i.n.path, maxTogether)
+		}
 		n := i.n
 		switch n.kind {
 		case 't':
@@ -163,6 +165,9 @@ func (c *compiler) flatten(items []item) (bases []item, groups [][]*node, possib
 			}
 			if f.kind != '[' || len(f.items) == 0 {
 				return nil, nil, false, constraintError("%s must be a list of schemas", f.path)
+			}
+			if len(f.items) > maxChoices {
+				return nil, nil, false, constraintError("%s has %d alternatives, at most %d are allowed", f.path, len(f.items), maxChoices)
 			}
 			if key == "oneOf" {
 				if err := c.exclusive(f); err != nil {

@@ -14,12 +14,13 @@ import (
 
 // Engine is a loaded model; it implements backend.Model and io.Closer.
 type Engine struct {
-	info    backend.Info
-	options options
-	vocab   int    // tokens; the model's rows may be more
-	rows    int    // of the KV cache, in all
-	remove  func() // a temporary model file
-	abort   *abortable
+	info     backend.Info
+	options  options
+	samplers *backend.Samplers
+	vocab    int    // tokens; the model's rows may be more
+	rows     int    // of the KV cache, in all
+	remove   func() // a temporary model file
+	abort    *abortable
 
 	// turn is held by whoever uses what follows. A channel, because those who wait are served in
 	// order and may give up.

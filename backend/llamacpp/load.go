@@ -132,6 +132,7 @@ func open(ctx context.Context, path string, d description, o options, progress f
 		return nil, explain(err, shared.log.take(), d, lib)
 	}
 	e := &Engine{model: m, turn: make(chan struct{}, 1), vocab: d.tok.Size(), options: o,
+		samplers:  backend.NewSamplers(d.tok.Size(), d.tok.Bytes, d.tok.EndTokens()),
 		sequences: map[backend.Sequence]*sequence{}, abort: &abortable{}}
 	if err = e.suits(); err == nil {
 		err = e.newContext(d, lib)

@@ -13,8 +13,9 @@ import (
 type task struct {
 	backend.Segment
 	seq      *sequence
-	tree     *tree // nil: a chain
-	fresh    bool  // the sequence did not exist before
+	tree     *tree                // nil: a chain
+	fresh    bool                 // the sequence did not exist before
+	sampler  *speculative.Sampler // a new one for the sequence, nil: it keeps its own
 	choices  []speculative.Choice
 	logprobs []speculative.Logprobs
 }
@@ -77,11 +78,9 @@ func (e *Engine) check(t *task) error {
 		}
 	}
 	if t.Setup != nil {
-		if err := t.Setup.Params.Validate(); err != nil {
-			return fmt.Errorf("%w: %w", backend.ErrInvalid, err)
-		}
-		if t.Setup.PromptLength < 0 {
-			return fmt.Errorf("%w: prompt length %d", backend.ErrInvalid, t.Setup.PromptLength)
+		var err error
+		if t.sampler, err = e.samplers.New(t.Setup); err != nil {
+			return err
 		}
 	}
 	length := len(t.Tokens)
@@ -154,7 +153,7 @@ func (e *Engine) admit(t *task, keep []int32) error {
 		if s.sampler != nil {
 			log = s.sampler.Log()
 		}
-		s.sampler = speculative.NewSampler(t.Setup.Params, t.Setup.PromptLength)
+		s.sampler = t.sampler
 		for _, k := range log[:t.Start] {
 			s.sampler.Push(k)
 		}

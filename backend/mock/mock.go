@@ -5,7 +5,7 @@
 // Options: vocab (tokens, default 32000), vocabulary (fingerprint), context (4096), sequences (8192),
 // kv_tokens (16777216), trees (true), seed (0), agreement (1: the target), second (0.5: how often the
 // second choice is right where the first is wrong), end_after (generated tokens until the end token,
-// 0: never), name; times: load, step (per pass), sequence and position (more per segment and row);
+// 0: never), text (bytes: token t spells the byte (t-1) mod 256, so that constraints work; none), name; times: load, step (per pass), sequence and position (more per segment and row);
 // faults: fail_load (the error's text), fail_after (the process exits in the pass after so many),
 // panic_after (likewise, by a panic).
 //
@@ -29,6 +29,7 @@ import (
 type Engine struct {
 	o    options
 	turn chan struct{} // holds one value: passes run one at a time
+	text *backend.Samplers
 
 	mu     sync.Mutex
 	seqs   map[backend.Sequence]*sequence
@@ -43,6 +44,7 @@ type sequence struct {
 	rows         []uint32 // rows[i] is the state after the row of position i, or of the tree's i-th row
 	base         int      // position where the last segment began
 	parents      []int32  // of the last segment, when it was a tree
+	allowed      *constraint
 }
 
 var _ backend.Model = (*Engine)(nil)
@@ -66,6 +68,11 @@ func Load(ctx context.Context, _ string, opts map[string]string, progress func(f
 	}
 	e := &Engine{o: o, turn: make(chan struct{}, 1), seqs: map[backend.Sequence]*sequence{}}
 	e.turn <- struct{}{}
+	if o.text == "bytes" {
+		e.text = backend.NewSamplers(o.vocab, spell, []backend.Token{endToken})
+	} else {
+		e.text = backend.NewSamplers(o.vocab, nil, nil)
+	}
 	return e, nil
 }
 
@@ -126,6 +133,7 @@ func (e *Engine) Forward(ctx context.Context, batch []backend.Segment) ([]backen
 	defer e.mu.Unlock()
 	for i := range batch {
 		out[i].Choices, out[i].Err = e.run(&batch[i])
+		out[i].Logprobs = logprobs(out[i].Choices, batch[i].Logprobs)
 	}
 	return out, nil
 }

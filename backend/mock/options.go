@@ -16,6 +16,7 @@ type options struct {
 	vocab, context      int
 	sequences, kvTokens int
 	vocabulary, name    string
+	text                string // none or bytes
 	seed                uint64
 	agreement           float64
 	second              float64
@@ -50,7 +51,14 @@ func parse(in map[string]string) (options, error) {
 		"load":        duration(&o.load),
 		"vocabulary":  text(&o.vocabulary),
 		"name":        text(&o.name),
-		"fail_load":   text(&o.failLoad),
+		"text": func(v string) error {
+			if v != "none" && v != "bytes" {
+				return fmt.Errorf("must be none or bytes")
+			}
+			o.text = v
+			return nil
+		},
+		"fail_load": text(&o.failLoad),
 		"trees": func(v string) (err error) {
 			o.trees, err = strconv.ParseBool(v)
 			return err

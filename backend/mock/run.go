@@ -26,6 +26,15 @@ func (e *Engine) run(seg *backend.Segment) ([]speculative.Choice, error) {
 		s = &sequence{}
 		e.seqs[seg.Sequence] = s
 	}
+	var allowed *constraint
+	if seg.Setup != nil {
+		if allowed, err = e.constrain(seg); err != nil {
+			if len(s.rows) == 0 {
+				delete(e.seqs, seg.Sequence)
+			}
+			return nil, err
+		}
+	}
 	if err := e.rollBack(s, seg); err != nil {
 		return nil, err
 	}
@@ -37,6 +46,7 @@ func (e *Engine) run(seg *backend.Segment) ([]speculative.Choice, error) {
 	}
 	if seg.Setup != nil {
 		s.set(e.o.seed, seg.Setup)
+		s.allowed = allowed
 	}
 	return e.append(s, seg), nil
 }
@@ -98,6 +108,7 @@ func (e *Engine) rollBack(s *sequence, seg *backend.Segment) error {
 		}
 		// A path ascends, so this never overwrites a row that is still to be read.
 		s.rows[kept] = s.rows[s.base+int(i)]
+		s.allowed.move(kept, s.base+int(i))
 		parent = i
 	}
 	if kept < seg.Start {
@@ -118,6 +129,7 @@ func (s *sequence) parentOf(i int32) int32 {
 func (e *Engine) cut(s *sequence, n int) {
 	e.rows -= len(s.rows) - n
 	s.rows = s.rows[:n]
+	s.allowed.cut(n)
 	s.base, s.parents = n, nil
 }
 
@@ -158,8 +170,10 @@ func (e *Engine) append(s *sequence, seg *backend.Segment) []speculative.Choice 
 		}
 		state = extend(state, t)
 		s.rows = append(s.rows, state)
+		s.allowed.push(from, position-1 >= s.promptLength, t)
 		if i >= seg.From {
-			out = append(out, e.choose(s, state, position))
+			c := e.choose(s, state, position)
+			out = append(out, s.allowed.apply(c, len(s.rows)-1, e.o.vocab))
 		}
 	}
 	return out

@@ -16,6 +16,7 @@ type Engine struct {
 	info         backend.Info
 	c            config
 	maxSequences int
+	samplers     *backend.Samplers
 
 	// turn is held by whoever uses what follows. A channel, because those who wait are served in
 	// order and may give up.

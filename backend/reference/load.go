@@ -122,7 +122,7 @@ func build(ctx context.Context, f *gguf.File, o options, progress func(float32))
 		o.kvTokens = min(max(rows, min(c.context, 8*rows)), o.sequences*c.context) + pageRows - 1
 	}
 	kv := pages{all: max(1, o.kvTokens/pageRows), floats: pageRows * rowBytes / 4}
-	e := &Engine{c: c, maxSequences: o.sequences, turn: make(chan struct{}, 1), kv: kv,
+	e := &Engine{c: c, maxSequences: o.sequences, samplers: backend.NewSamplers(tok.Size(), tok.Bytes, tok.EndTokens()), turn: make(chan struct{}, 1), kv: kv,
 		m: newMachine(c, w, o.threads), sequences: map[backend.Sequence]*sequence{}}
 	e.info = backend.Info{
 		Name: c.name, Engine: "reference", Architecture: "llama",

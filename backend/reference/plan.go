@@ -11,8 +11,9 @@ import (
 type task struct {
 	backend.Segment
 	seq      *sequence
-	depth    []int32 // of a tree's rows below the row before Start; nil: a chain
-	fresh    bool    // the sequence did not exist before
+	depth    []int32              // of a tree's rows below the row before Start; nil: a chain
+	fresh    bool                 // the sequence did not exist before
+	sampler  *speculative.Sampler // a new one for the sequence, nil: it keeps its own
 	choices  []speculative.Choice
 	logprobs []speculative.Logprobs
 }
@@ -72,11 +73,9 @@ func (e *Engine) check(t *task) error {
 		}
 	}
 	if t.Setup != nil {
-		if err := t.Setup.Params.Validate(); err != nil {
-			return fmt.Errorf("%w: %w", backend.ErrInvalid, err)
-		}
-		if t.Setup.PromptLength < 0 {
-			return fmt.Errorf("%w: prompt length %d", backend.ErrInvalid, t.Setup.PromptLength)
+		var err error
+		if t.sampler, err = e.samplers.New(t.Setup); err != nil {
+			return err
 		}
 	}
 	length := len(t.Tokens)
@@ -147,7 +146,7 @@ func (e *Engine) admit(t *task, keep []int32) {
 		if s.sampler != nil {
 			log = s.sampler.Log()
 		}
-		s.sampler = speculative.NewSampler(t.Setup.Params, t.Setup.PromptLength)
+		s.sampler = t.sampler
 		for _, k := range log[:t.Start] {
 			s.sampler.Push(k)
 		}

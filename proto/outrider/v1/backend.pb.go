@@ -452,7 +452,9 @@ type Setup struct {
 	// Tokens before this position are the prompt (penalties tell them apart).
 	PromptLength uint32 `protobuf:"varint,2,opt,name=prompt_length,json=promptLength,proto3" json:"prompt_length,omitempty"`
 	// Id of the request that the sequence belongs to, for logs.
-	Request       string `protobuf:"bytes,15,opt,name=request,proto3" json:"request,omitempty"`
+	Request string `protobuf:"bytes,15,opt,name=request,proto3" json:"request,omitempty"`
+	// What the tokens after the prompt must be; applied by the plugin, as the last step of each choice.
+	Constraint    *Constraint `protobuf:"bytes,3,opt,name=constraint,proto3" json:"constraint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -506,6 +508,13 @@ func (x *Setup) GetRequest() string {
 		return x.Request
 	}
 	return ""
+}
+
+func (x *Setup) GetConstraint() *Constraint {
+	if x != nil {
+		return x.Constraint
+	}
+	return nil
 }
 
 type Choice struct {
@@ -730,68 +739,6 @@ func (x *SegmentResult) GetLogprobs() []*Logprobs {
 	return nil
 }
 
-// Logprobs holds natural log probabilities of the model itself, before penalties, bias, temperature and filters.
-type Logprobs struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Chosen float32                `protobuf:"fixed32,1,opt,name=chosen,proto3" json:"chosen,omitempty"`
-	// The most probable tokens, falling.
-	Tokens        []uint32  `protobuf:"varint,2,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
-	Values        []float32 `protobuf:"fixed32,3,rep,packed,name=values,proto3" json:"values,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Logprobs) Reset() {
-	*x = Logprobs{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Logprobs) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Logprobs) ProtoMessage() {}
-
-func (x *Logprobs) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Logprobs.ProtoReflect.Descriptor instead.
-func (*Logprobs) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *Logprobs) GetChosen() float32 {
-	if x != nil {
-		return x.Chosen
-	}
-	return 0
-}
-
-func (x *Logprobs) GetTokens() []uint32 {
-	if x != nil {
-		return x.Tokens
-	}
-	return nil
-}
-
-func (x *Logprobs) GetValues() []float32 {
-	if x != nil {
-		return x.Values
-	}
-	return nil
-}
-
 type DraftRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens to run first; at least one.
@@ -805,7 +752,7 @@ type DraftRequest struct {
 
 func (x *DraftRequest) Reset() {
 	*x = DraftRequest{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[10]
+	mi := &file_outrider_v1_backend_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +764,7 @@ func (x *DraftRequest) String() string {
 func (*DraftRequest) ProtoMessage() {}
 
 func (x *DraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[10]
+	mi := &file_outrider_v1_backend_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +777,7 @@ func (x *DraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DraftRequest.ProtoReflect.Descriptor instead.
 func (*DraftRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{10}
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DraftRequest) GetSegment() *Segment {
@@ -866,7 +813,7 @@ type DraftResponse struct {
 
 func (x *DraftResponse) Reset() {
 	*x = DraftResponse{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[11]
+	mi := &file_outrider_v1_backend_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +825,7 @@ func (x *DraftResponse) String() string {
 func (*DraftResponse) ProtoMessage() {}
 
 func (x *DraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[11]
+	mi := &file_outrider_v1_backend_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +838,7 @@ func (x *DraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DraftResponse.ProtoReflect.Descriptor instead.
 func (*DraftResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{11}
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DraftResponse) GetChoice() *Choice {
@@ -924,7 +871,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[12]
+	mi := &file_outrider_v1_backend_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +883,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[12]
+	mi := &file_outrider_v1_backend_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +896,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{12}
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReleaseRequest) GetSequences() []uint64 {
@@ -967,7 +914,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_outrider_v1_backend_proto_msgTypes[13]
+	mi := &file_outrider_v1_backend_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +926,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_backend_proto_msgTypes[13]
+	mi := &file_outrider_v1_backend_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +939,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{13}
+	return file_outrider_v1_backend_proto_rawDescGZIP(), []int{12}
 }
 
 var File_outrider_v1_backend_proto protoreflect.FileDescriptor
@@ -1037,11 +984,14 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\rR\x04from\x12(\n" +
 	"\x05setup\x18\x06 \x01(\v2\x12.outrider.v1.SetupR\x05setup\x12\x12\n" +
 	"\x04keep\x18\a \x03(\rR\x04keep\x12\x1a\n" +
-	"\blogprobs\x18\b \x01(\rR\blogprobs\"y\n" +
+	"\blogprobs\x18\b \x01(\rR\blogprobs\"\xb2\x01\n" +
 	"\x05Setup\x121\n" +
 	"\bsampling\x18\x01 \x01(\v2\x15.outrider.v1.SamplingR\bsampling\x12#\n" +
 	"\rprompt_length\x18\x02 \x01(\rR\fpromptLength\x12\x18\n" +
-	"\arequest\x18\x0f \x01(\tR\arequest\"V\n" +
+	"\arequest\x18\x0f \x01(\tR\arequest\x127\n" +
+	"\n" +
+	"constraint\x18\x03 \x01(\v2\x17.outrider.v1.ConstraintR\n" +
+	"constraint\"V\n" +
 	"\x06Choice\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\rR\x05token\x12\x1e\n" +
 	"\n" +
@@ -1056,11 +1006,7 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\achoices\x18\x01 \x03(\v2\x13.outrider.v1.ChoiceR\achoices\x12/\n" +
 	"\x05error\x18\x02 \x01(\x0e2\x19.outrider.v1.SegmentErrorR\x05error\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x121\n" +
-	"\blogprobs\x18\x04 \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"R\n" +
-	"\bLogprobs\x12\x16\n" +
-	"\x06chosen\x18\x01 \x01(\x02R\x06chosen\x12\x16\n" +
-	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12\x16\n" +
-	"\x06values\x18\x03 \x03(\x02R\x06values\"x\n" +
+	"\blogprobs\x18\x04 \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"x\n" +
 	"\fDraftRequest\x12.\n" +
 	"\asegment\x18\x01 \x01(\v2\x14.outrider.v1.SegmentR\asegment\x12\x1d\n" +
 	"\n" +
@@ -1099,7 +1045,7 @@ func file_outrider_v1_backend_proto_rawDescGZIP() []byte {
 }
 
 var file_outrider_v1_backend_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_outrider_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_outrider_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_outrider_v1_backend_proto_goTypes = []any{
 	(SegmentError)(0),       // 0: outrider.v1.SegmentError
 	(*LoadRequest)(nil),     // 1: outrider.v1.LoadRequest
@@ -1111,40 +1057,42 @@ var file_outrider_v1_backend_proto_goTypes = []any{
 	(*ForwardRequest)(nil),  // 7: outrider.v1.ForwardRequest
 	(*ForwardResponse)(nil), // 8: outrider.v1.ForwardResponse
 	(*SegmentResult)(nil),   // 9: outrider.v1.SegmentResult
-	(*Logprobs)(nil),        // 10: outrider.v1.Logprobs
-	(*DraftRequest)(nil),    // 11: outrider.v1.DraftRequest
-	(*DraftResponse)(nil),   // 12: outrider.v1.DraftResponse
-	(*ReleaseRequest)(nil),  // 13: outrider.v1.ReleaseRequest
-	(*ReleaseResponse)(nil), // 14: outrider.v1.ReleaseResponse
-	nil,                     // 15: outrider.v1.LoadRequest.OptionsEntry
-	(*Sampling)(nil),        // 16: outrider.v1.Sampling
+	(*DraftRequest)(nil),    // 10: outrider.v1.DraftRequest
+	(*DraftResponse)(nil),   // 11: outrider.v1.DraftResponse
+	(*ReleaseRequest)(nil),  // 12: outrider.v1.ReleaseRequest
+	(*ReleaseResponse)(nil), // 13: outrider.v1.ReleaseResponse
+	nil,                     // 14: outrider.v1.LoadRequest.OptionsEntry
+	(*Sampling)(nil),        // 15: outrider.v1.Sampling
+	(*Constraint)(nil),      // 16: outrider.v1.Constraint
+	(*Logprobs)(nil),        // 17: outrider.v1.Logprobs
 }
 var file_outrider_v1_backend_proto_depIdxs = []int32{
-	15, // 0: outrider.v1.LoadRequest.options:type_name -> outrider.v1.LoadRequest.OptionsEntry
+	14, // 0: outrider.v1.LoadRequest.options:type_name -> outrider.v1.LoadRequest.OptionsEntry
 	3,  // 1: outrider.v1.LoadResponse.info:type_name -> outrider.v1.ModelInfo
 	5,  // 2: outrider.v1.Segment.setup:type_name -> outrider.v1.Setup
-	16, // 3: outrider.v1.Setup.sampling:type_name -> outrider.v1.Sampling
-	4,  // 4: outrider.v1.ForwardRequest.segments:type_name -> outrider.v1.Segment
-	9,  // 5: outrider.v1.ForwardResponse.results:type_name -> outrider.v1.SegmentResult
-	6,  // 6: outrider.v1.SegmentResult.choices:type_name -> outrider.v1.Choice
-	0,  // 7: outrider.v1.SegmentResult.error:type_name -> outrider.v1.SegmentError
-	10, // 8: outrider.v1.SegmentResult.logprobs:type_name -> outrider.v1.Logprobs
-	4,  // 9: outrider.v1.DraftRequest.segment:type_name -> outrider.v1.Segment
-	6,  // 10: outrider.v1.DraftResponse.choice:type_name -> outrider.v1.Choice
-	0,  // 11: outrider.v1.DraftResponse.error:type_name -> outrider.v1.SegmentError
-	1,  // 12: outrider.v1.BackendService.Load:input_type -> outrider.v1.LoadRequest
-	7,  // 13: outrider.v1.BackendService.Forward:input_type -> outrider.v1.ForwardRequest
-	11, // 14: outrider.v1.BackendService.Draft:input_type -> outrider.v1.DraftRequest
-	13, // 15: outrider.v1.BackendService.Release:input_type -> outrider.v1.ReleaseRequest
-	2,  // 16: outrider.v1.BackendService.Load:output_type -> outrider.v1.LoadResponse
-	8,  // 17: outrider.v1.BackendService.Forward:output_type -> outrider.v1.ForwardResponse
-	12, // 18: outrider.v1.BackendService.Draft:output_type -> outrider.v1.DraftResponse
-	14, // 19: outrider.v1.BackendService.Release:output_type -> outrider.v1.ReleaseResponse
-	16, // [16:20] is the sub-list for method output_type
-	12, // [12:16] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	15, // 3: outrider.v1.Setup.sampling:type_name -> outrider.v1.Sampling
+	16, // 4: outrider.v1.Setup.constraint:type_name -> outrider.v1.Constraint
+	4,  // 5: outrider.v1.ForwardRequest.segments:type_name -> outrider.v1.Segment
+	9,  // 6: outrider.v1.ForwardResponse.results:type_name -> outrider.v1.SegmentResult
+	6,  // 7: outrider.v1.SegmentResult.choices:type_name -> outrider.v1.Choice
+	0,  // 8: outrider.v1.SegmentResult.error:type_name -> outrider.v1.SegmentError
+	17, // 9: outrider.v1.SegmentResult.logprobs:type_name -> outrider.v1.Logprobs
+	4,  // 10: outrider.v1.DraftRequest.segment:type_name -> outrider.v1.Segment
+	6,  // 11: outrider.v1.DraftResponse.choice:type_name -> outrider.v1.Choice
+	0,  // 12: outrider.v1.DraftResponse.error:type_name -> outrider.v1.SegmentError
+	1,  // 13: outrider.v1.BackendService.Load:input_type -> outrider.v1.LoadRequest
+	7,  // 14: outrider.v1.BackendService.Forward:input_type -> outrider.v1.ForwardRequest
+	10, // 15: outrider.v1.BackendService.Draft:input_type -> outrider.v1.DraftRequest
+	12, // 16: outrider.v1.BackendService.Release:input_type -> outrider.v1.ReleaseRequest
+	2,  // 17: outrider.v1.BackendService.Load:output_type -> outrider.v1.LoadResponse
+	8,  // 18: outrider.v1.BackendService.Forward:output_type -> outrider.v1.ForwardResponse
+	11, // 19: outrider.v1.BackendService.Draft:output_type -> outrider.v1.DraftResponse
+	13, // 20: outrider.v1.BackendService.Release:output_type -> outrider.v1.ReleaseResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_backend_proto_init() }
@@ -1159,7 +1107,7 @@ func file_outrider_v1_backend_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_backend_proto_rawDesc), len(file_outrider_v1_backend_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

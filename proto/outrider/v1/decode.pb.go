@@ -444,7 +444,11 @@ type Open struct {
 	// First 16 bytes of SHA-256 over prefix_key and these tokens (32 bits each, little endian). When no
 	// log kept under the key begins so, the stream ends with FAILED_PRECONDITION and a
 	// google.rpc.ErrorInfo of domain "outrider" and reason "PREFIX_UNKNOWN": open again with all tokens.
-	PrefixHash    []byte `protobuf:"bytes,16,opt,name=prefix_hash,json=prefixHash,proto3" json:"prefix_hash,omitempty"`
+	PrefixHash []byte `protobuf:"bytes,16,opt,name=prefix_hash,json=prefixHash,proto3" json:"prefix_hash,omitempty"`
+	// What the generated text must be.
+	Constraint *Constraint `protobuf:"bytes,17,opt,name=constraint,proto3" json:"constraint,omitempty"`
+	// 0: none; n: commits carry the log probability of each token and of the n-1 most probable ones there, 21 at most.
+	Logprobs      uint32 `protobuf:"varint,18,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -591,6 +595,20 @@ func (x *Open) GetPrefixHash() []byte {
 	return nil
 }
 
+func (x *Open) GetConstraint() *Constraint {
+	if x != nil {
+		return x.Constraint
+	}
+	return nil
+}
+
+func (x *Open) GetLogprobs() uint32 {
+	if x != nil {
+		return x.Logprobs
+	}
+	return 0
+}
+
 // Sampling parameters (speculative.Params); zero values mean "off".
 type Sampling struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -709,6 +727,123 @@ func (x *Sampling) GetChoice() uint32 {
 	return 0
 }
 
+// Constraint restricts the generated text (package grammar).
+type Constraint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// json_object, json_schema, regex, choice or structural_tag; empty: no constraint.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The schema, the expression, a JSON array of texts, or tags as JSON; 128 KiB at most.
+	Source        string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Constraint) Reset() {
+	*x = Constraint{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Constraint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Constraint) ProtoMessage() {}
+
+func (x *Constraint) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Constraint.ProtoReflect.Descriptor instead.
+func (*Constraint) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Constraint) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Constraint) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+// Logprobs holds natural log probabilities of the model itself, before penalties, bias, temperature and filters.
+type Logprobs struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Chosen float32                `protobuf:"fixed32,1,opt,name=chosen,proto3" json:"chosen,omitempty"`
+	// The most probable tokens, falling.
+	Tokens        []uint32  `protobuf:"varint,2,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
+	Values        []float32 `protobuf:"fixed32,3,rep,packed,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Logprobs) Reset() {
+	*x = Logprobs{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Logprobs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Logprobs) ProtoMessage() {}
+
+func (x *Logprobs) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Logprobs.ProtoReflect.Descriptor instead.
+func (*Logprobs) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Logprobs) GetChosen() float32 {
+	if x != nil {
+		return x.Chosen
+	}
+	return 0
+}
+
+func (x *Logprobs) GetTokens() []uint32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Logprobs) GetValues() []float32 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 // RunAhead says how the verifier may decode on by itself.
 type RunAhead struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -721,7 +856,7 @@ type RunAhead struct {
 
 func (x *RunAhead) Reset() {
 	*x = RunAhead{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[4]
+	mi := &file_outrider_v1_decode_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +868,7 @@ func (x *RunAhead) String() string {
 func (*RunAhead) ProtoMessage() {}
 
 func (x *RunAhead) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[4]
+	mi := &file_outrider_v1_decode_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +881,7 @@ func (x *RunAhead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunAhead.ProtoReflect.Descriptor instead.
 func (*RunAhead) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{4}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RunAhead) GetMaxPassesPerToken() float32 {
@@ -775,7 +910,7 @@ type Propose struct {
 
 func (x *Propose) Reset() {
 	*x = Propose{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[5]
+	mi := &file_outrider_v1_decode_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +922,7 @@ func (x *Propose) String() string {
 func (*Propose) ProtoMessage() {}
 
 func (x *Propose) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[5]
+	mi := &file_outrider_v1_decode_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +935,7 @@ func (x *Propose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Propose.ProtoReflect.Descriptor instead.
 func (*Propose) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{5}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Propose) GetEpoch() uint32 {
@@ -848,7 +983,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[6]
+	mi := &file_outrider_v1_decode_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +995,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[6]
+	mi := &file_outrider_v1_decode_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1008,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{6}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Ack) GetCommitted() uint32 {
@@ -892,7 +1027,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[7]
+	mi := &file_outrider_v1_decode_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1039,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[7]
+	mi := &file_outrider_v1_decode_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1052,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{7}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{9}
 }
 
 type Opened struct {
@@ -942,7 +1077,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[8]
+	mi := &file_outrider_v1_decode_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1089,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[8]
+	mi := &file_outrider_v1_decode_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1102,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{8}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Opened) GetTarget() *TargetInfo {
@@ -1047,7 +1182,7 @@ type TargetInfo struct {
 
 func (x *TargetInfo) Reset() {
 	*x = TargetInfo{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[9]
+	mi := &file_outrider_v1_decode_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1194,7 @@ func (x *TargetInfo) String() string {
 func (*TargetInfo) ProtoMessage() {}
 
 func (x *TargetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[9]
+	mi := &file_outrider_v1_decode_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1207,7 @@ func (x *TargetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetInfo.ProtoReflect.Descriptor instead.
 func (*TargetInfo) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{9}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TargetInfo) GetName() string {
@@ -1161,15 +1296,17 @@ type Commit struct {
 	// Sessions that shared the step.
 	Load uint32 `protobuf:"varint,7,opt,name=load,proto3" json:"load,omitempty"`
 	// Set on the last commit of the session.
-	Finish        Finish `protobuf:"varint,8,opt,name=finish,proto3,enum=outrider.v1.Finish" json:"finish,omitempty"`
-	Usage         *Usage `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
+	Finish Finish `protobuf:"varint,8,opt,name=finish,proto3,enum=outrider.v1.Finish" json:"finish,omitempty"`
+	Usage  *Usage `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
+	// One per token when the session asks for them and the target knows them.
+	Logprobs      []*Logprobs `protobuf:"bytes,10,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[10]
+	mi := &file_outrider_v1_decode_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1318,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[10]
+	mi := &file_outrider_v1_decode_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1331,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{10}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Commit) GetStart() uint32 {
@@ -1260,6 +1397,13 @@ func (x *Commit) GetUsage() *Usage {
 	return nil
 }
 
+func (x *Commit) GetLogprobs() []*Logprobs {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
 // Usage counts one session's work, sent with finish. Same words as docs and metrics.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1284,7 +1428,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[11]
+	mi := &file_outrider_v1_decode_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1440,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[11]
+	mi := &file_outrider_v1_decode_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1453,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{11}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Usage) GetDrafted() uint64 {
@@ -1390,7 +1534,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[12]
+	mi := &file_outrider_v1_decode_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1546,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[12]
+	mi := &file_outrider_v1_decode_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1559,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{12}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{14}
 }
 
 type ListModelsResponse struct {
@@ -1427,7 +1571,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[13]
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1583,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[13]
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1596,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{13}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListModelsResponse) GetModels() []*TargetInfo {
@@ -1472,7 +1616,7 @@ type DescribeModelRequest struct {
 
 func (x *DescribeModelRequest) Reset() {
 	*x = DescribeModelRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[14]
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1628,7 @@ func (x *DescribeModelRequest) String() string {
 func (*DescribeModelRequest) ProtoMessage() {}
 
 func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[14]
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1641,7 @@ func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeModelRequest.ProtoReflect.Descriptor instead.
 func (*DescribeModelRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{14}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DescribeModelRequest) GetModel() string {
@@ -1523,7 +1667,7 @@ type DescribeModelResponse struct {
 
 func (x *DescribeModelResponse) Reset() {
 	*x = DescribeModelResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1679,7 @@ func (x *DescribeModelResponse) String() string {
 func (*DescribeModelResponse) ProtoMessage() {}
 
 func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1692,7 @@ func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeModelResponse.ProtoReflect.Descriptor instead.
 func (*DescribeModelResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DescribeModelResponse) GetTarget() *TargetInfo {
@@ -1598,7 +1742,7 @@ type GetTokenizerRequest struct {
 
 func (x *GetTokenizerRequest) Reset() {
 	*x = GetTokenizerRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	mi := &file_outrider_v1_decode_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1754,7 @@ func (x *GetTokenizerRequest) String() string {
 func (*GetTokenizerRequest) ProtoMessage() {}
 
 func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	mi := &file_outrider_v1_decode_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1767,7 @@ func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTokenizerRequest.ProtoReflect.Descriptor instead.
 func (*GetTokenizerRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetTokenizerRequest) GetModel() string {
@@ -1651,7 +1795,7 @@ type GetTokenizerResponse struct {
 
 func (x *GetTokenizerResponse) Reset() {
 	*x = GetTokenizerResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	mi := &file_outrider_v1_decode_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1663,7 +1807,7 @@ func (x *GetTokenizerResponse) String() string {
 func (*GetTokenizerResponse) ProtoMessage() {}
 
 func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	mi := &file_outrider_v1_decode_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1676,7 +1820,7 @@ func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTokenizerResponse.ProtoReflect.Descriptor instead.
 func (*GetTokenizerResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetTokenizerResponse) GetData() []byte {
@@ -1701,7 +1845,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x0eDecodeResponse\x12-\n" +
 	"\x06opened\x18\x01 \x01(\v2\x13.outrider.v1.OpenedH\x00R\x06opened\x12-\n" +
 	"\x06commit\x18\x02 \x01(\v2\x13.outrider.v1.CommitH\x00R\x06commitB\t\n" +
-	"\amessage\"\x86\x04\n" +
+	"\amessage\"\xdb\x04\n" +
 	"\x04Open\x12\x18\n" +
 	"\asession\x18\x01 \x01(\fR\asession\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1e\n" +
@@ -1726,7 +1870,11 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"prefix_key\x18\x0e \x01(\fR\tprefixKey\x12#\n" +
 	"\rprefix_length\x18\x0f \x01(\rR\fprefixLength\x12\x1f\n" +
 	"\vprefix_hash\x18\x10 \x01(\fR\n" +
-	"prefixHash\"\xa1\x03\n" +
+	"prefixHash\x127\n" +
+	"\n" +
+	"constraint\x18\x11 \x01(\v2\x17.outrider.v1.ConstraintR\n" +
+	"constraint\x12\x1a\n" +
+	"\blogprobs\x18\x12 \x01(\rR\blogprobs\"\xa1\x03\n" +
 	"\bSampling\x12 \n" +
 	"\vtemperature\x18\x01 \x01(\x02R\vtemperature\x12\x13\n" +
 	"\x05top_k\x18\x02 \x01(\rR\x04topK\x12\x13\n" +
@@ -1742,7 +1890,15 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	" \x01(\rR\x06choice\x1a<\n" +
 	"\x0eLogitBiasEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x02R\x05value:\x028\x01\";\n" +
+	"\x05value\x18\x02 \x01(\x02R\x05value:\x028\x01\"8\n" +
+	"\n" +
+	"Constraint\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\"R\n" +
+	"\bLogprobs\x12\x16\n" +
+	"\x06chosen\x18\x01 \x01(\x02R\x06chosen\x12\x16\n" +
+	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12\x16\n" +
+	"\x06values\x18\x03 \x03(\x02R\x06values\";\n" +
 	"\bRunAhead\x12/\n" +
 	"\x14max_passes_per_token\x18\x01 \x01(\x02R\x11maxPassesPerToken\"\x87\x01\n" +
 	"\aPropose\x12\x14\n" +
@@ -1779,7 +1935,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\x0e2\x18.outrider.v1.TargetStateR\x05state\x12!\n" +
 	"\fload_percent\x18\t \x01(\rR\vloadPercent\x12\x18\n" +
 	"\aproblem\x18\n" +
-	" \x01(\tR\aproblem\"\xa1\x02\n" +
+	" \x01(\tR\aproblem\"\xd4\x02\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12'\n" +
@@ -1790,7 +1946,9 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\bscore_us\x18\x06 \x01(\rR\ascoreUs\x12\x12\n" +
 	"\x04load\x18\a \x01(\rR\x04load\x12+\n" +
 	"\x06finish\x18\b \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12(\n" +
-	"\x05usage\x18\t \x01(\v2\x12.outrider.v1.UsageR\x05usage\"\x8e\x02\n" +
+	"\x05usage\x18\t \x01(\v2\x12.outrider.v1.UsageR\x05usage\x121\n" +
+	"\blogprobs\x18\n" +
+	" \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\x8e\x02\n" +
 	"\x05Usage\x12\x18\n" +
 	"\adrafted\x18\x01 \x01(\x04R\adrafted\x12\x16\n" +
 	"\x06judged\x18\x02 \x01(\x04R\x06judged\x12\x1a\n" +
@@ -1861,7 +2019,7 @@ func file_outrider_v1_decode_proto_rawDescGZIP() []byte {
 }
 
 var file_outrider_v1_decode_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_outrider_v1_decode_proto_goTypes = []any{
 	(TargetState)(0),              // 0: outrider.v1.TargetState
 	(Fate)(0),                     // 1: outrider.v1.Fate
@@ -1870,52 +2028,56 @@ var file_outrider_v1_decode_proto_goTypes = []any{
 	(*DecodeResponse)(nil),        // 4: outrider.v1.DecodeResponse
 	(*Open)(nil),                  // 5: outrider.v1.Open
 	(*Sampling)(nil),              // 6: outrider.v1.Sampling
-	(*RunAhead)(nil),              // 7: outrider.v1.RunAhead
-	(*Propose)(nil),               // 8: outrider.v1.Propose
-	(*Ack)(nil),                   // 9: outrider.v1.Ack
-	(*Cancel)(nil),                // 10: outrider.v1.Cancel
-	(*Opened)(nil),                // 11: outrider.v1.Opened
-	(*TargetInfo)(nil),            // 12: outrider.v1.TargetInfo
-	(*Commit)(nil),                // 13: outrider.v1.Commit
-	(*Usage)(nil),                 // 14: outrider.v1.Usage
-	(*ListModelsRequest)(nil),     // 15: outrider.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 16: outrider.v1.ListModelsResponse
-	(*DescribeModelRequest)(nil),  // 17: outrider.v1.DescribeModelRequest
-	(*DescribeModelResponse)(nil), // 18: outrider.v1.DescribeModelResponse
-	(*GetTokenizerRequest)(nil),   // 19: outrider.v1.GetTokenizerRequest
-	(*GetTokenizerResponse)(nil),  // 20: outrider.v1.GetTokenizerResponse
-	nil,                           // 21: outrider.v1.Sampling.LogitBiasEntry
+	(*Constraint)(nil),            // 7: outrider.v1.Constraint
+	(*Logprobs)(nil),              // 8: outrider.v1.Logprobs
+	(*RunAhead)(nil),              // 9: outrider.v1.RunAhead
+	(*Propose)(nil),               // 10: outrider.v1.Propose
+	(*Ack)(nil),                   // 11: outrider.v1.Ack
+	(*Cancel)(nil),                // 12: outrider.v1.Cancel
+	(*Opened)(nil),                // 13: outrider.v1.Opened
+	(*TargetInfo)(nil),            // 14: outrider.v1.TargetInfo
+	(*Commit)(nil),                // 15: outrider.v1.Commit
+	(*Usage)(nil),                 // 16: outrider.v1.Usage
+	(*ListModelsRequest)(nil),     // 17: outrider.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 18: outrider.v1.ListModelsResponse
+	(*DescribeModelRequest)(nil),  // 19: outrider.v1.DescribeModelRequest
+	(*DescribeModelResponse)(nil), // 20: outrider.v1.DescribeModelResponse
+	(*GetTokenizerRequest)(nil),   // 21: outrider.v1.GetTokenizerRequest
+	(*GetTokenizerResponse)(nil),  // 22: outrider.v1.GetTokenizerResponse
+	nil,                           // 23: outrider.v1.Sampling.LogitBiasEntry
 }
 var file_outrider_v1_decode_proto_depIdxs = []int32{
 	5,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
-	8,  // 1: outrider.v1.DecodeRequest.propose:type_name -> outrider.v1.Propose
-	9,  // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
-	10, // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
-	11, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
-	13, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
+	10, // 1: outrider.v1.DecodeRequest.propose:type_name -> outrider.v1.Propose
+	11, // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
+	12, // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
+	13, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
+	15, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
 	6,  // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
-	7,  // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
-	21, // 8: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
-	12, // 9: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
-	0,  // 10: outrider.v1.TargetInfo.state:type_name -> outrider.v1.TargetState
-	1,  // 11: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
-	2,  // 12: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
-	14, // 13: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
-	12, // 14: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
-	12, // 15: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
-	3,  // 16: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
-	15, // 17: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
-	17, // 18: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
-	19, // 19: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
-	4,  // 20: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
-	16, // 21: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
-	18, // 22: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
-	20, // 23: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	9,  // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
+	7,  // 8: outrider.v1.Open.constraint:type_name -> outrider.v1.Constraint
+	23, // 9: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
+	14, // 10: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
+	0,  // 11: outrider.v1.TargetInfo.state:type_name -> outrider.v1.TargetState
+	1,  // 12: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
+	2,  // 13: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
+	16, // 14: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
+	8,  // 15: outrider.v1.Commit.logprobs:type_name -> outrider.v1.Logprobs
+	14, // 16: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
+	14, // 17: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
+	3,  // 18: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
+	17, // 19: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
+	19, // 20: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
+	21, // 21: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
+	4,  // 22: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
+	18, // 23: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
+	20, // 24: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
+	22, // 25: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_decode_proto_init() }
@@ -1940,7 +2102,7 @@ func file_outrider_v1_decode_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_decode_proto_rawDesc), len(file_outrider_v1_decode_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

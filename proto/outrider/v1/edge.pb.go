@@ -97,7 +97,11 @@ type GenerateRequest struct {
 	// Empty: the edge's one user.
 	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
 	// Name of the target; empty: the edge's configuration decides.
-	Model         string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
+	Model string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
+	// What the generated text must be.
+	Constraint *Constraint `protobuf:"bytes,13,opt,name=constraint,proto3" json:"constraint,omitempty"`
+	// 0: none; n: tokens carry their log probability and the n-1 most probable tokens there, 21 at most.
+	Logprobs      uint32 `protobuf:"varint,14,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +229,20 @@ func (x *GenerateRequest) GetModel() string {
 		return x.Model
 	}
 	return ""
+}
+
+func (x *GenerateRequest) GetConstraint() *Constraint {
+	if x != nil {
+		return x.Constraint
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetLogprobs() uint32 {
+	if x != nil {
+		return x.Logprobs
+	}
+	return 0
 }
 
 type isGenerateRequest_Input interface {
@@ -424,7 +442,9 @@ type GeneratedToken struct {
 	// Run ahead to, and the draft had proposed the same.
 	Late bool `protobuf:"varint,4,opt,name=late,proto3" json:"late,omitempty"`
 	// Written by the draft alone.
-	Unverified    bool `protobuf:"varint,5,opt,name=unverified,proto3" json:"unverified,omitempty"`
+	Unverified bool `protobuf:"varint,5,opt,name=unverified,proto3" json:"unverified,omitempty"`
+	// The target's, when asked for; unverified tokens have none.
+	Logprobs      *Logprobs `protobuf:"bytes,6,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,6 +512,13 @@ func (x *GeneratedToken) GetUnverified() bool {
 		return x.Unverified
 	}
 	return false
+}
+
+func (x *GeneratedToken) GetLogprobs() *Logprobs {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
 }
 
 type Summary struct {
@@ -775,7 +802,7 @@ var File_outrider_v1_edge_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
-	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xc7\x03\n" +
+	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\x9c\x04\n" +
 	"\x0fGenerateRequest\x12\x18\n" +
 	"\x06prompt\x18\x01 \x01(\tH\x00R\x06prompt\x12?\n" +
 	"\fconversation\x18\x02 \x01(\v2\x19.outrider.v1.ConversationH\x00R\fconversation\x121\n" +
@@ -792,7 +819,11 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\bno_draft\x18\n" +
 	" \x01(\bR\anoDraft\x12\x12\n" +
 	"\x04user\x18\v \x01(\tR\x04user\x12\x14\n" +
-	"\x05model\x18\f \x01(\tR\x05modelB\a\n" +
+	"\x05model\x18\f \x01(\tR\x05model\x127\n" +
+	"\n" +
+	"constraint\x18\r \x01(\v2\x17.outrider.v1.ConstraintR\n" +
+	"constraint\x12\x1a\n" +
+	"\blogprobs\x18\x0e \x01(\rR\blogprobsB\a\n" +
 	"\x05input\"@\n" +
 	"\fConversation\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.outrider.v1.MessageR\bmessages\"7\n" +
@@ -803,7 +834,7 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x06tokens\x18\x01 \x03(\v2\x1b.outrider.v1.GeneratedTokenR\x06tokens\x12\x18\n" +
 	"\apending\x18\x02 \x01(\tR\apending\x12.\n" +
 	"\asummary\x18\x03 \x01(\v2\x14.outrider.v1.SummaryR\asummary\x12\x12\n" +
-	"\x04tail\x18\x04 \x01(\tR\x04tail\"\x8f\x01\n" +
+	"\x04tail\x18\x04 \x01(\tR\x04tail\"\xc2\x01\n" +
 	"\x0eGeneratedToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12%\n" +
@@ -811,7 +842,8 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x04late\x18\x04 \x01(\bR\x04late\x12\x1e\n" +
 	"\n" +
 	"unverified\x18\x05 \x01(\bR\n" +
-	"unverified\"\xb7\x04\n" +
+	"unverified\x121\n" +
+	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xb7\x04\n" +
 	"\aSummary\x12+\n" +
 	"\x06finish\x18\x01 \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\rR\fpromptTokens\x12)\n" +
@@ -874,32 +906,36 @@ var file_outrider_v1_edge_proto_goTypes = []any{
 	(*StatusResponse)(nil),   // 8: outrider.v1.StatusResponse
 	(*Sampling)(nil),         // 9: outrider.v1.Sampling
 	(*RunAhead)(nil),         // 10: outrider.v1.RunAhead
-	(Fate)(0),                // 11: outrider.v1.Fate
-	(Finish)(0),              // 12: outrider.v1.Finish
-	(*Usage)(nil),            // 13: outrider.v1.Usage
-	(*TargetInfo)(nil),       // 14: outrider.v1.TargetInfo
+	(*Constraint)(nil),       // 11: outrider.v1.Constraint
+	(Fate)(0),                // 12: outrider.v1.Fate
+	(*Logprobs)(nil),         // 13: outrider.v1.Logprobs
+	(Finish)(0),              // 14: outrider.v1.Finish
+	(*Usage)(nil),            // 15: outrider.v1.Usage
+	(*TargetInfo)(nil),       // 16: outrider.v1.TargetInfo
 }
 var file_outrider_v1_edge_proto_depIdxs = []int32{
 	2,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
 	9,  // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
 	0,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
 	10, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
-	3,  // 4: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
-	5,  // 5: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
-	6,  // 6: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
-	11, // 7: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
-	12, // 8: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
-	13, // 9: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
-	14, // 10: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
-	1,  // 11: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
-	7,  // 12: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
-	4,  // 13: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
-	8,  // 14: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
-	13, // [13:15] is the sub-list for method output_type
-	11, // [11:13] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
+	3,  // 5: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
+	5,  // 6: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
+	6,  // 7: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
+	12, // 8: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
+	13, // 9: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
+	14, // 10: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
+	15, // 11: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
+	16, // 12: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
+	1,  // 13: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
+	7,  // 14: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
+	4,  // 15: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
+	8,  // 16: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_edge_proto_init() }
