@@ -119,19 +119,25 @@ type Edge struct {
 	cancel context.CancelCauseFunc
 	hard   context.Context // of what must outlive a request to clean up after it
 	kill   context.CancelFunc
-	seq    atomic.Uint64
+	seq    *atomic.Uint64 // of the draft's sequences; shared by all that may use the same draft
 	wg     sync.WaitGroup // sessions and drafters
+	after  succession
 
-	mu     sync.Mutex
-	closed bool
+	mu        sync.Mutex
+	active    int // generations
+	succeeded bool
+	idle      chan struct{} // closed once it is succeeded and has no generation
+	closed    bool
 }
 
 // New makes an Edge. It does not wait for the cloud. Close it after use.
-func New(c Config) (*Edge, error) {
+func New(c Config) (*Edge, error) { return newEdge(c, &atomic.Uint64{}) }
+
+func newEdge(c Config, seq *atomic.Uint64) (*Edge, error) {
 	if err := c.defaults(); err != nil {
 		return nil, err
 	}
-	e := &Edge{c: c}
+	e := &Edge{c: c, seq: seq, idle: make(chan struct{})}
 	e.conversations = newConversations(&e.c)
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	e.hard, e.kill = context.WithCancel(context.Background())
@@ -152,8 +158,8 @@ func New(c Config) (*Edge, error) {
 // closeGrace is how long Close lets calls of the draft end by themselves.
 const closeGrace = 5 * time.Second
 
-// Close ends all generations with ErrClosed, frees both models' memory and disconnects.
-func (e *Edge) Close() error {
+// shutdown is Close for this configuration alone.
+func (e *Edge) shutdown() error {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
@@ -164,17 +170,6 @@ func (e *Edge) Close() error {
 	for e.spareRows() {
 	}
 	e.link.close(e.kill)
-	return nil
-}
-
-// begin counts a session in, unless the edge is closing.
-func (e *Edge) begin() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return ErrClosed
-	}
-	e.wg.Add(1)
 	return nil
 }
 
@@ -194,6 +189,7 @@ const statusTimeout = 2 * time.Second
 
 // Status asks the cloud what it serves; a cloud out of reach is told in the note.
 func (e *Edge) Status(ctx context.Context) (Status, error) {
+	e = e.current()
 	s := Status{Cloud: e.c.Cloud, Model: e.c.Model}
 	switch {
 	case e.c.Draft == nil:
@@ -240,6 +236,7 @@ func (e *Edge) Status(ctx context.Context) (Status, error) {
 // Tokenizer returns the tokenizer of the target that a request for a model would get, nil when there
 // is none. It waits for the cloud as such a request would.
 func (e *Edge) Tokenizer(ctx context.Context, model string) (*tokenizer.Tokenizer, error) {
+	e = e.current()
 	v, err := e.learn(ctx, &Request{Model: model, NoDraft: true})
 	if err != nil {
 		return nil, err

@@ -33,9 +33,11 @@ func (e *Edge) generate(ctx context.Context, r Request, began time.Time, emit fu
 	if err := r.validate(); err != nil {
 		return Summary{}, err
 	}
-	if err := e.begin(); err != nil {
+	e, err := e.enter()
+	if err != nil {
 		return Summary{}, err
 	}
+	defer e.leave() // once all has been handed out
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.ctx, func() { cancel(context.Cause(e.ctx)) })()

@@ -32,6 +32,7 @@ type uplink struct {
 	told     func(model, vocabulary string, tokenizer []byte) // hears of each target that the cloud tells of
 
 	mu       sync.Mutex
+	address  string // of the cloud
 	conn     *grpc.ClientConn
 	streams  int
 	probing  bool
@@ -39,23 +40,23 @@ type uplink struct {
 }
 
 func newUplink(ctx context.Context, c *Config) (*uplink, error) {
-	l := &uplink{c: c, ctx: ctx, began: time.Now(), contexts: map[string]int{}}
+	l := &uplink{c: c, address: c.Cloud, ctx: ctx, began: time.Now(), contexts: map[string]int{}}
 	var err error
-	if l.conn, err = l.dial(); err != nil {
+	if l.conn, err = l.dial(c.Cloud); err != nil {
 		return nil, fmt.Errorf("cannot use the cloud address %q: %w", c.Cloud, err)
 	}
 	l.conn.Connect() // so that the first request finds it ready
 	return l, nil
 }
 
-func (l *uplink) dial() (*grpc.ClientConn, error) {
+func (l *uplink) dial(address string) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: l.c.LinkTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 5 * time.Second,
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}}),
 	}
-	return grpc.NewClient(l.c.Cloud, append(options, l.c.Dial...)...)
+	return grpc.NewClient(address, append(options, l.c.Dial...)...)
 }
 
 // acquire returns the connection for one stream; release gives it back.
@@ -137,15 +138,42 @@ func (l *uplink) ping(conn *grpc.ClientConn) {
 		return
 	}
 	l.c.Logger.Warn("the cloud has fallen silent, connecting anew", "cloud", l.c.Cloud, "after", l.c.LinkTimeout)
-	fresh, err := l.dial()
+	l.mu.Lock()
+	if l.conn != conn { // redirected meanwhile
+		l.mu.Unlock()
+		return
+	}
+	fresh, err := l.dial(l.address)
+	if err == nil {
+		l.conn = fresh
+	}
+	l.mu.Unlock()
 	if err != nil {
 		return
 	}
-	l.c.Metrics.reconnects.Inc()
-	l.mu.Lock()
-	l.conn = fresh
-	l.mu.Unlock()
 	_ = conn.Close() // its streams end and are opened again
+}
+
+// redirect makes streams that are opened from now on go to another address. Those under way keep
+// their connection as long as that serves them.
+func (l *uplink) redirect(address string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if address == l.address || l.ctx.Err() != nil {
+		return nil
+	}
+	fresh, err := l.dial(address)
+	if err != nil {
+		return fmt.Errorf("cannot use the cloud address %q: %w", address, err)
+	}
+	fresh.Connect()
+	old := l.conn
+	l.conn, l.address = fresh, address
+	l.watching.Go(func() {
+		old.WaitForStateChange(l.ctx, connectivity.Ready) // at once when it is not ready
+		_ = old.Close()                                   // its streams end and are opened again
+	})
+	return nil
 }
 
 // list asks the cloud what it serves.
@@ -196,7 +224,9 @@ func (l *uplink) learn(model string, t *outriderv1.TargetInfo) {
 // close disconnects once the streams that are being left have told the cloud; kill ends l.ctx.
 func (l *uplink) close(kill func()) {
 	l.running.Wait()
+	l.mu.Lock() // redirect starts no watcher afterwards
 	kill()
+	l.mu.Unlock()
 	l.watching.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
