@@ -10,7 +10,7 @@ import (
 const maxCapacity = 8192
 
 // Capacity is how many sessions one target serves at once so that each gets at least rate tokens a
-// second on average and 19 of 20 get 0.95 of it. The strategy is Cooperative, CloudOnly, Pipelined or
+// second on average and 19 of 20 get 0.95 of it; prompts are left out. The strategy is Cooperative, CloudOnly, Pipelined or
 // Colocated.
 func Capacity(ctx context.Context, c Config, rate float64) (int, error) {
 	serves := func(n int) (bool, error) { return c.serves(ctx, n, rate) }
@@ -47,7 +47,8 @@ func Capacity(ctx context.Context, c Config, rate float64) (int, error) {
 const capacityTime = 6 * time.Second
 
 func (c Config) serves(ctx context.Context, n int, rate float64) (bool, error) {
-	c.Sessions, c.Tokens, c.Arrivals = n, 0, nil
+	c.Sessions, c.Tokens, c.Arrivals, c.Prompt = n, 0, nil, 1
+	c.Pace = 1.05 * rate
 	c.Horizon, c.Spread = capacityTime, 200*time.Millisecond
 	o, err := Run(ctx, c)
 	if err != nil {

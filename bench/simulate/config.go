@@ -75,6 +75,7 @@ type Config struct {
 	Gap      time.Duration
 	Limits   speculative.Limits
 	FairWait time.Duration // a session that waits longer is served first
+	Pace     float64       // so is one that got fewer tokens a second; 0: no pace
 }
 
 // Arrival is a request of a trace.

@@ -119,7 +119,7 @@ func (s *sim) plan() {
 		return
 	}
 	for i := range s.c.Sessions {
-		add(s.c.Spread*time.Duration(i)/time.Duration(s.c.Sessions), s.c.Prompt, s.c.Tokens)
+		add(s.c.Spread/time.Duration(s.c.Sessions)*time.Duration(i), s.c.Prompt, s.c.Tokens)
 	}
 }
 
@@ -323,11 +323,20 @@ func (s *sim) bids() (bids []speculative.Bid, who []*session) {
 			x.ready = s.now
 		}
 		keep = append(keep, x)
-		bids = append(bids, speculative.Bid{Offer: o, Since: x.served, Behind: s.now-max(x.ready, x.served) > s.c.FairWait})
+		bids = append(bids, speculative.Bid{Offer: o, Since: x.served, Behind: s.behind(x)})
 		who = append(who, x)
 	}
 	s.marked = keep
 	return bids, who
+}
+
+// behind says whether a session has waited too long or got less than its pace.
+func (s *sim) behind(x *session) bool {
+	if s.now-max(x.ready, x.served) > s.c.FairWait {
+		return true
+	}
+	got := len(x.v.Log()) - x.prompt
+	return s.c.Pace > 0 && float64(got) < s.c.Pace*(s.now-x.begun-s.c.Link.RTT/2).Seconds()
 }
 
 func (s *sim) scored(x *session, seg speculative.Segment) {

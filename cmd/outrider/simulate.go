@@ -87,7 +87,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.IntVar(&f.tokens, "tokens", 400, "generated tokens per session")
 	s.IntVar(&f.sessions, "sessions", 1, "sessions that share one target")
 	s.DurationVar(&f.within, "within", time.Second, "they begin evenly within this time")
-	s.IntVar(&f.repeats, "repeats", 40, "how often a single session is repeated, with other luck")
+	s.IntVar(&f.repeats, "repeats", 100, "how often a single session is repeated, with other luck")
 	s.Uint64Var(&f.seed, "seed", 1, "of all luck")
 	s.Float64Var(&f.runAhead, "run-ahead", 1, "target passes per committed token at most")
 	s.BoolVar(&f.branches, "branches", true, "also propose the draft's second choices")
@@ -146,7 +146,7 @@ func (f *simulateFlags) config() (simulate.Config, error) {
 }
 
 // apart keeps sessions that are to be alone from meeting.
-const apart = 1000 * time.Hour
+const apart = 24 * time.Hour
 
 func runSimulate(ctx context.Context, f *simulateFlags, w io.Writer) error {
 	c, err := f.config()
