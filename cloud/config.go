@@ -51,6 +51,7 @@ type Config struct {
 	StepPositions     int           // rows of one step; default 512
 	StepSequences     int           // sessions of one step, at least 2; default 256
 	FairWait          time.Duration // a ready session that waited this long goes first; default 500 ms
+	Pace              float64       // so does one that got fewer tokens a second than this; default 8, negative: no pace
 	IdleTTL           time.Duration // a broken session is remembered this long; default 60 s
 	Prefixes          int           // logs of finished sessions kept for the next turn, per target; default 1024, negative: none
 	PrefixTokens      int           // tokens of all of them; default 4 million
@@ -82,6 +83,9 @@ func (c *Config) defaults() error {
 	set(&c.StepSequences, 256)
 	c.StepSequences = max(2, c.StepSequences)
 	set(&c.FairWait, 500*time.Millisecond)
+	if c.Pace == 0 {
+		c.Pace = defaultPace
+	}
 	set(&c.IdleTTL, time.Minute)
 	if c.Prefixes == 0 {
 		c.Prefixes = 1024
@@ -105,3 +109,6 @@ func set[T int | float64 | time.Duration](v *T, d T) {
 		*v = d
 	}
 }
+
+// defaultPace is faster than most people read.
+const defaultPace = 8

@@ -46,17 +46,19 @@ type session struct {
 	idleAt    *list.Element
 	idleSince speculative.Time
 
-	marked   bool
-	markedAt speculative.Time
-	offer    speculative.Offer
-	fresh    bool             // offer is up to date
-	readyAt  speculative.Time // 0: not ready
-	parkedAt speculative.Time // since when nothing but the edge's Ack can get it on; 0: not so
-	timer    speculative.Time // earliest entry in the loop's timers; 0: none
-	served   speculative.Time
-	opened   speculative.Time
-	spoke    bool              // has committed something
-	counted  speculative.Usage // in the metrics
+	marked    bool
+	markedAt  speculative.Time
+	offer     speculative.Offer
+	fresh     bool             // offer is up to date
+	readyAt   speculative.Time // 0: not ready
+	parkedAt  speculative.Time // since when nothing but the edge's Ack can get it on; 0: not so
+	timer     speculative.Time // earliest entry in the loop's timers; 0: none
+	served    speculative.Time
+	pacedAt   speculative.Time // since when its pace counts; 0: not yet
+	pacedFrom int              // length of the log then
+	opened    speculative.Time
+	spoke     bool              // has committed something
+	counted   speculative.Usage // in the metrics
 
 	out    []*outriderv1.Commit
 	sent   int           // length of the log as handed to the stream

@@ -70,7 +70,7 @@ func (l *loop) bids(now speculative.Time, ratio float64) (bids []speculative.Bid
 			alone = len(bids)
 		}
 		bids = append(bids, speculative.Bid{Offer: s.offer, Since: s.served,
-			Behind: now-max(s.served, s.readyAt) > l.c.FairWait})
+			Behind: l.behind(s, now)})
 		who = append(who, s)
 	}
 	clear(look)
@@ -79,6 +79,21 @@ func (l *loop) bids(now speculative.Time, ratio float64) (bids []speculative.Bid
 		return bids[alone : alone+1], who[alone : alone+1]
 	}
 	return bids, who
+}
+
+// behind says whether a session has waited too long, or has got less than its pace since its stream
+// began or its prompt was run.
+func (l *loop) behind(s *session, now speculative.Time) bool {
+	if now-max(s.served, s.readyAt) > l.c.FairWait {
+		return true
+	}
+	if l.c.Pace <= 0 || s.offer.Prefill > 0 {
+		return false
+	}
+	if s.pacedAt == 0 {
+		s.pacedAt, s.pacedFrom = now, len(s.v.Log())
+	}
+	return float64(len(s.v.Log())-s.pacedFrom) < l.c.Pace*(now-s.pacedAt).Seconds()
 }
 
 // evaluate brings a session's offer up to date and says whether it is ready. For one that is not it

@@ -14,7 +14,7 @@ type calibrator struct {
 
 const (
 	calBins  = 20
-	calPrior = 12.0    // weight of the prior, in trials
+	calPrior = 12.0   // weight of the prior, in trials
 	calDecay = 0.995  // per trial and bin: forgets over about 200 trials
 	calFloor = 0.0005 // below this nothing distinguishes values
 )

@@ -35,7 +35,6 @@ type sim struct {
 	sessions []*session
 	marked   []*session // whose offer may have changed, or who wait for a step
 	stepping bool
-	wake     speculative.Time
 	out      Outcome
 	table    []float64
 }
@@ -48,12 +47,11 @@ type session struct {
 	tokens int
 	pair   pair
 
-	p       *speculative.Proposer
-	drawing *speculative.Work
-	wake    speculative.Time
-	upFree  speculative.Time // when the uplink has sent what it holds
-	lastUp  speculative.Time
-	lastDn  speculative.Time
+	p      *speculative.Proposer
+	wake   speculative.Time
+	upFree speculative.Time // when the uplink has sent what it holds
+	lastUp speculative.Time
+	lastDn speculative.Time
 
 	v        *speculative.Verifier
 	packer   speculative.Packer

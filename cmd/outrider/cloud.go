@@ -113,7 +113,7 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 	reg := telemetry.NewRegistry()
 	telemetry.RegisterBuild(reg, enginesOf(targets)...)
 	srv, err := cloud.NewServer(cloud.Config{Targets: targets, MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead),
-		IdleTTL: c.IdleTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
+		Pace: pace(c.Pace), IdleTTL: c.IdleTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
 	if err != nil {
 		return err
 	}
@@ -213,4 +213,12 @@ func writeAddresses(path string, lis ...net.Listener) error {
 		return err
 	}
 	return os.Rename(path+".part", path) // whole or not at all
+}
+
+// pace is the setting as the server takes it: 0 is none here, the default there.
+func pace(p float64) float64 {
+	if p == 0 {
+		return -1
+	}
+	return p
 }

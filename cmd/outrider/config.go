@@ -26,6 +26,7 @@ type CloudConfig struct {
 	FailFast    bool          `koanf:"fail_fast" doc:"end at the start when a target cannot be loaded; false: serve the others"`
 	MaxSessions int           `koanf:"max_sessions" doc:"connected sessions, per target"`
 	RunAhead    runAhead      `koanf:"run_ahead" doc:"target passes per token at most for sessions that do not ask: on, off (also: deferred) or a number up to 1"`
+	Pace        float64       `koanf:"pace" doc:"a session that got fewer tokens a second than this is served first"`
 	Drain       time.Duration `koanf:"drain" doc:"how long sessions may go on after SIGTERM"`
 	IdleTTL     time.Duration `koanf:"idle_ttl" doc:"how long a session whose link broke keeps its KV rows"`
 }
@@ -95,7 +96,7 @@ const (
 
 func defaultConfig() Config {
 	return Config{
-		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1,
+		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Pace: 8,
 			Drain: 20 * time.Second, IdleTTL: time.Minute},
 		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Cloud: cloudAddr, Fallback: "wait",
 			FallbackAfter: 3 * time.Second, Branches: true},

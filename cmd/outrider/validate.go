@@ -25,6 +25,7 @@ func (c *Config) validate() []error {
 		hi    float64
 		hints string
 	}{
+		{"cloud.pace", c.Cloud.Pace, 0, 1e6, "tokens a second; 0: no pace"},
 		{"cloud.max_sessions", float64(c.Cloud.MaxSessions), 1, 1e6, "sessions per target"},
 		{"telemetry.sample", c.Telemetry.Sample, 0, 1, "share of the traces that are kept"},
 		{"edge.depth", float64(c.Edge.Depth), -1, 1024, "tokens to draft ahead, 0: adaptive, -1: never draft"},
