@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/grammar"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
 	"github.com/outrider-llm/outrider/tokenizer"
@@ -65,6 +66,8 @@ type Config struct {
 	Logger  *slog.Logger
 	Metrics *Metrics
 	Tracing *telemetry.Tracing // nil: none
+
+	grammars *grammar.Store // of constraints that sessions ask for
 }
 
 func (c *Config) defaults() error {
@@ -95,6 +98,7 @@ func (c *Config) defaults() error {
 	set(&c.StallTimeout, 2*time.Minute)
 	set(&c.MaxContext, 1<<18)
 	set(&c.OpenTimeout, 10*time.Second)
+	c.grammars = grammar.NewStore()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

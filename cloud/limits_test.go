@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
@@ -77,6 +78,9 @@ func TestBadOpens(t *testing.T) {
 		"temperature": {func(o *outriderv1.Open) { o.Sampling.Temperature = -1 }, codes.InvalidArgument, "temperature"},
 		"stops":       {func(o *outriderv1.Open) { o.Stop = make([]string, 17) }, codes.InvalidArgument, "stop"},
 		"empty stop":  {func(o *outriderv1.Open) { o.Stop = []string{""} }, codes.InvalidArgument, "stop"},
+		"constraint without text": {func(o *outriderv1.Open) { o.Constraint = &outriderv1.Constraint{Kind: "json_object"} },
+			codes.InvalidArgument, "no text vocabulary"},
+		"logprobs": {func(o *outriderv1.Open) { o.Logprobs = 1 << 31 }, codes.InvalidArgument, "at most 21"},
 		"passes": {func(o *outriderv1.Open) { o.RunAhead = &outriderv1.RunAhead{MaxPassesPerToken: 2} },
 			codes.InvalidArgument, "max_passes_per_token"},
 	} {
@@ -97,6 +101,27 @@ func TestBadOpens(t *testing.T) {
 		})
 	}
 	r.empty()
+}
+
+// A constraint is compiled before anything is run.
+func TestBadConstraints(t *testing.T) {
+	c := &Config{Targets: []Target{{Name: "toy", Model: newToy(), Bytes: func(backend.Token) []byte { return []byte("x") }}}}
+	if err := c.defaults(); err != nil {
+		t.Fatal(err)
+	}
+	for source, says := range map[string]string{`{"not":{}}`: "not supported", `{`: "not valid JSON", `{"enum":[]}`: "nothing can be valid", `{"type":"string"}`: ""} {
+		o := open(1, promptOf(1, 8), 60)
+		o.Constraint = &outriderv1.Constraint{Kind: "json_schema", Source: source}
+		_, err := checkOpen(o, c.Targets[0], c.Targets[0].Model.Info(), c)
+		if m := status.Convert(err).Message(); (err == nil) != (says == "") || !strings.Contains(m, says) {
+			t.Errorf("%s: %v", source, err)
+		}
+		if o.IgnoreEnd = true; says == "" {
+			if _, err := checkOpen(o, c.Targets[0], c.Targets[0].Model.Info(), c); status.Code(err) != codes.InvalidArgument {
+				t.Errorf("ignore_end: %v", err)
+			}
+		}
+	}
 }
 
 func TestConfigNeedsTargets(t *testing.T) {

@@ -20,19 +20,20 @@ import (
 // A connected one is busy (part of the step under way), blocked (waits for KV memory), over (the
 // handler sends what is left and leaves) or marked (the loop looks at it before the next step).
 type session struct {
-	id     sessionID
-	order  uint64 // of admission, kept on resume: older sessions go first when KV memory is short
-	stream uint32
-	setup  backend.Setup
-	v      *speculative.Verifier
-	seq    backend.Sequence // 0: none
-	packed speculative.Unpacker
-	ready  bool      // the sequence has this session's setup
-	key    prefixKey // under which the log is kept once it is finished
-	kept   bool      // and that has been done
-	exact  bool
-	name   string         // request id, for logs and traces
-	span   telemetry.Span // of the stream
+	id       sessionID
+	order    uint64 // of admission, kept on resume: older sessions go first when KV memory is short
+	stream   uint32
+	setup    backend.Setup
+	logprobs int
+	v        *speculative.Verifier
+	seq      backend.Sequence // 0: none
+	packed   speculative.Unpacker
+	ready    bool      // the sequence has this session's setup
+	key      prefixKey // under which the log is kept once it is finished
+	kept     bool      // and that has been done
+	exact    bool
+	name     string         // request id, for logs and traces
+	span     telemetry.Span // of the stream
 
 	connected bool
 	busy      bool
@@ -158,6 +159,8 @@ func (s *session) segment(seg speculative.Segment) backend.Segment {
 	m := backend.Segment{Sequence: s.seq, Start: seg.Start, Tokens: seg.Tokens, Parents: seg.Parents, Keep: seg.Keep}
 	if seg.Prefill {
 		m.From = len(seg.Tokens)
+	} else {
+		m.Logprobs = s.logprobs
 	}
 	if seg.Start == 0 || !s.ready {
 		m.Setup = &s.setup
@@ -175,7 +178,7 @@ func sameSetup(a, b backend.Setup) bool {
 			return false
 		}
 	}
-	return a.PromptLength == b.PromptLength && p.Temperature == q.Temperature && p.TopK == q.TopK && p.TopP == q.TopP &&
+	return a.PromptLength == b.PromptLength && a.Constraint == b.Constraint && p.Temperature == q.Temperature && p.TopK == q.TopK && p.TopP == q.TopP &&
 		p.MinP == q.MinP && p.RepetitionPenalty == q.RepetitionPenalty && p.PresencePenalty == q.PresencePenalty &&
 		p.FrequencyPenalty == q.FrequencyPenalty && p.Seed == q.Seed && p.Choice == q.Choice
 }

@@ -156,6 +156,9 @@ func (l *loop) apply(shares []share, results []backend.Result, err error, took t
 			l.segmentFailed(sh, results[i].Err)
 		default:
 			sh.s.ready = true
+			for j := range results[i].Logprobs {
+				results[i].Choices[j].Logprobs = &results[i].Logprobs[j]
+			}
 			l.scored(sh, results[i].Choices, now, took, ratio, len(shares))
 		}
 		l.keep(sh.s) // before its edge learns of the end and asks for more

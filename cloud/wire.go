@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
@@ -35,7 +36,7 @@ const (
 
 // maxFrame bounds one message: the longest Open that can be valid for a context of that length.
 func maxFrame(context int) int {
-	return 4096 + maxTokenBytes*context + maxBiasBytes + maxStops*(maxStopBytes+3) + 3*maxNameBytes
+	return 4096 + grammar.MaxSource + maxTokenBytes*context + maxBiasBytes + maxStops*(maxStopBytes+3) + 3*maxNameBytes
 }
 
 // frameError is the status of a stream whose next message could not be read. What the peer sent
@@ -57,6 +58,7 @@ type request struct {
 	stream   uint32
 	tokens   []backend.Token
 	setup    backend.Setup
+	logprobs int
 	stop     []string
 	maxLen   int
 	ends     []backend.Token
@@ -140,7 +142,13 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 	if err != nil {
 		return nil, invalid("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	r.setup = backend.Setup{Params: params, PromptLength: n}
+	r.setup = backend.Setup{Params: params, PromptLength: n, Constraint: backend.ConstraintFromProto(o.GetConstraint())}
+	if r.logprobs = int(min(o.GetLogprobs(), maxUint31)); r.logprobs > MaxLogprobs {
+		return nil, invalid("logprobs is %d, at most %d are allowed", r.logprobs, MaxLogprobs)
+	}
+	if err := r.constrain(o, t, c); err != nil {
+		return nil, err
+	}
 	if err := r.limits(o, t, c); err != nil {
 		return nil, err
 	}
@@ -164,6 +172,25 @@ func (r *request) prefixOf(o *outriderv1.Open) error {
 	copy(r.key.key[:], key)
 	r.prefix = int(n) // at most the context's length
 	copy(r.prefixHash[:], hash)
+	return nil
+}
+
+// MaxLogprobs bounds what a session may ask for: the token's own log probability and 20 alternatives.
+const MaxLogprobs = 21
+
+// constrain compiles the constraint to see whether the target can; the plugin compiles it again.
+func (r *request) constrain(o *outriderv1.Open, t Target, c *Config) error {
+	switch {
+	case r.setup.Constraint.Kind == "":
+		return nil
+	case t.Bytes == nil:
+		return invalid("target %s has no text vocabulary: constraints are not possible", t.Name)
+	case o.GetIgnoreEnd():
+		return invalid("a constrained text ends where it is complete: leave out ignore_end")
+	}
+	if _, err := c.grammars.Compile(r.setup.Constraint); err != nil {
+		return invalid("%s", err)
+	}
 	return nil
 }
 
@@ -242,6 +269,21 @@ func propose(m *outriderv1.Propose, vocabulary, window int) (*speculative.Propos
 	return p, nil
 }
 
+func logprobsProto(in []*speculative.Logprobs) []*outriderv1.Logprobs {
+	var out []*outriderv1.Logprobs
+	for _, l := range in {
+		m := &outriderv1.Logprobs{}
+		if l != nil {
+			m.Chosen = l.Chosen
+			for _, t := range l.Top {
+				m.Tokens, m.Values = append(m.Tokens, uint32(t.Token)), append(m.Values, t.Logprob)
+			}
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
 // commitProto converts a commit for the wire.
 func commitProto(c speculative.Commit) *outriderv1.Commit {
 	m := &outriderv1.Commit{
@@ -252,6 +294,7 @@ func commitProto(c speculative.Commit) *outriderv1.Commit {
 	for i, t := range c.Tokens {
 		m.Tokens[i], m.Fates[i] = uint32(t), outriderv1.Fate(c.Fates[i])
 	}
+	m.Logprobs = logprobsProto(c.Logprobs)
 	if c.Finish != speculative.NotFinished {
 		u := c.Usage
 		m.Usage = &outriderv1.Usage{Drafted: uint64(u.Drafted), Judged: uint64(u.Judged), Accepted: uint64(u.Accepted),

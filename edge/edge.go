@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/telemetry"
 	"github.com/outrider-llm/outrider/tokenizer"
@@ -109,9 +110,10 @@ func (c *Config) defaults() error {
 
 // Edge serves generations. Its methods are safe for concurrent use.
 type Edge struct {
-	c       Config
-	link    *uplink
-	learner *learner
+	c        Config
+	link     *uplink
+	learner  *learner
+	grammars *grammar.Store
 
 	conversations *conversations
 
@@ -137,7 +139,7 @@ func newEdge(c Config, seq *atomic.Uint64) (*Edge, error) {
 	if err := c.defaults(); err != nil {
 		return nil, err
 	}
-	e := &Edge{c: c, seq: seq, idle: make(chan struct{})}
+	e := &Edge{c: c, seq: seq, idle: make(chan struct{}), grammars: grammar.NewStore()}
 	e.conversations = newConversations(&e.c)
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	e.hard, e.kill = context.WithCancel(context.Background())

@@ -33,6 +33,11 @@ func (e *Edge) generate(ctx context.Context, r Request, began time.Time, emit fu
 	if err := r.validate(); err != nil {
 		return Summary{}, err
 	}
+	if r.Constraint != nil {
+		if _, err := e.grammars.Compile(*r.Constraint); err != nil {
+			return Summary{}, requestError("%s", err)
+		}
+	}
 	e, err := e.enter()
 	if err != nil {
 		return Summary{}, err
@@ -111,7 +116,7 @@ func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, promp
 		}
 		s.ends = append(s.ends, i.EndTokens...)
 		c.DraftContext = i.ContextLength
-		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt), Request: s.request}
+		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt), Request: s.request, Constraint: r.constraint()}
 		s.d = newDrafter(e.hard, e.c.Draft, backend.Sequence(e.seq.Add(1)), setup, &e.c)
 		s.d.spare = e.spareRows
 	}

@@ -23,6 +23,7 @@ func (s *session) open() {
 		Session: s.id[:], Model: s.r.Model, Vocabulary: s.voc.print, Tokens: tokensToProto(s.p.Log()),
 		PromptLength: uint32(len(s.prompt)), Sampling: backend.SamplingToProto(s.r.Params), Stop: s.r.Stop,
 		IgnoreEnd: s.r.IgnoreEnd, Stream: uint32(s.opened), Numerics: s.sum.Numerics,
+		Constraint: backend.ConstraintToProto(s.r.constraint()), Logprobs: uint32(s.r.Logprobs),
 	}
 	if s.sum.Tokens == 0 {
 		o.Numerics = ""

@@ -5,6 +5,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/outrider-llm/outrider/grammar"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
@@ -63,11 +64,12 @@ type Request struct {
 	Logprobs          int           // 0: none; n: the log probability of each token and of n-1 alternatives
 }
 
-// Constraint restricts the generated text.
-type Constraint struct {
-	Kind   string // json_object, json_schema, regex, choice or structural_tag
-	Source string // the schema, the expression, a JSON array of texts, the tags as JSON; empty for json_object
-}
+// Constraint restricts the generated text: json_object, json_schema, regex, choice or structural_tag, and
+// its source.
+type Constraint = grammar.Constraint
+
+// maxLogprobs: a token's own log probability and 20 alternatives.
+const maxLogprobs = 21
 
 // Bounds that every cloud enforces.
 const (
@@ -91,6 +93,10 @@ func (r *Request) validate() error {
 		return requestError("give a prompt, a conversation or tokens, not several of them")
 	case !utf8.ValidString(r.Prompt):
 		return requestError("the prompt is not valid UTF-8: convert it first")
+	case r.Logprobs < 0 || r.Logprobs > maxLogprobs:
+		return requestError("logprobs is %d, must be 0 (none) to %d (the token's and %d alternatives)", r.Logprobs, maxLogprobs, maxLogprobs-1)
+	case r.Constraint != nil && r.IgnoreEnd:
+		return requestError("a constrained text ends where it is complete: leave out ignore_end")
 	case r.MaxTokens < 0:
 		return requestError("max_tokens is %d, must be 0 (no limit) or more", r.MaxTokens)
 	case r.Deadline < 0:
@@ -113,6 +119,14 @@ func (r *Request) validate() error {
 		return requestError("%s", oneLine(err.Error()))
 	}
 	return nil
+}
+
+// constraint is the request's, without kind when it has none.
+func (r *Request) constraint() grammar.Constraint {
+	if r.Constraint == nil {
+		return grammar.Constraint{}
+	}
+	return *r.Constraint
 }
 
 // prompt turns the request's input into tokens.
@@ -144,6 +158,7 @@ type GeneratedToken struct {
 	// log softmax, before penalties, temperature and filters. Top falls.
 	Logprob float32
 	Top     []TokenLogprob
+	told    bool
 }
 
 // TokenLogprob is a token with its log probability.

@@ -75,7 +75,11 @@ func RequestFromProto(m *outriderv1.GenerateRequest) (Request, error) {
 	r := Request{Prompt: m.GetPrompt(), Model: m.GetModel(), Params: p, MaxTokens: int(min(m.GetMaxTokens(), 1<<30)), Stop: m.GetStop(),
 		IgnoreEnd: m.GetIgnoreEnd(), Fallback: Fallback(min(max(m.GetFallback(), 0), 255)),
 		Deadline:          time.Duration(m.GetDeadlineMs()) * time.Millisecond,
-		MaxPassesPerToken: float64(m.GetRunAhead().GetMaxPassesPerToken()), NoDraft: m.GetNoDraft(), User: m.GetUser(), Pending: true}
+		MaxPassesPerToken: float64(m.GetRunAhead().GetMaxPassesPerToken()), NoDraft: m.GetNoDraft(), User: m.GetUser(), Pending: true,
+		Logprobs: int(min(m.GetLogprobs(), 1<<30))}
+	if c := backend.ConstraintFromProto(m.GetConstraint()); m.GetConstraint() != nil {
+		r.Constraint = &c
+	}
 	for _, t := range m.GetConversation().GetMessages() {
 		r.Messages = append(r.Messages, Message{Role: t.GetRole(), Content: t.GetContent()})
 	}
@@ -87,7 +91,7 @@ func EventToProto(e Event) *outriderv1.GenerateResponse {
 	m := &outriderv1.GenerateResponse{Pending: e.Pending, Tail: e.Tail}
 	for _, t := range e.Tokens {
 		m.Tokens = append(m.Tokens, &outriderv1.GeneratedToken{Id: uint32(t.ID), Text: t.Text, Fate: outriderv1.Fate(t.Fate),
-			Late: t.Late, Unverified: t.Unverified})
+			Late: t.Late, Unverified: t.Unverified, Logprobs: t.logprobs()})
 	}
 	return m
 }

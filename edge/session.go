@@ -276,7 +276,11 @@ func (s *session) commit(m *outriderv1.Commit) {
 	s.observe(c)
 	f := s.p.Fates()[known:]
 	for i, t := range s.p.Log()[had:] {
-		s.give(GeneratedToken{ID: t, Fate: f[i].Fate, Late: f[i].Late})
+		t := GeneratedToken{ID: t, Fate: f[i].Fate, Late: f[i].Late}
+		if at := had + i - c.Start; c.Logprobs != nil {
+			t.tell(c.Logprobs[at])
+		}
+		s.give(t)
 	}
 	if why := s.p.Finished(); why != speculative.NotFinished {
 		s.end(why, nil)

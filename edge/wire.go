@@ -44,6 +44,10 @@ func commitFromProto(m *outriderv1.Commit) (speculative.Commit, error) {
 	c := speculative.Commit{Start: int(m.GetStart()), JudgedNode: int(min(m.GetJudgedNode(), math.MaxInt32)),
 		Queue: time.Duration(m.GetQueueUs()) * time.Microsecond, Score: time.Duration(m.GetScoreUs()) * time.Microsecond,
 		Load: int(min(m.GetLoad(), math.MaxInt32)), Finish: speculative.Finish(m.GetFinish()), Usage: usageFromProto(m.GetUsage())}
+	var ok bool
+	if c.Logprobs, ok = logprobsFromProto(m.GetLogprobs(), len(m.GetTokens())); !ok {
+		return bad("malformed log probabilities")
+	}
 	for i, t := range m.GetTokens() {
 		if t > math.MaxInt32 {
 			return bad("commit holds token %d", t)
