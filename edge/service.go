@@ -86,9 +86,16 @@ func RequestFromProto(m *outriderv1.GenerateRequest) (Request, error) {
 	return r, r.validate()
 }
 
+func progressToProto(p Progress) *outriderv1.Progress {
+	us := func(d time.Duration) uint64 { return uint64(max(0, d.Microseconds())) }
+	return &outriderv1.Progress{AtUs: us(p.At), Linked: p.Linked, Alone: p.Alone, Depth: uint32(p.Depth), Passes: uint32(p.Passes),
+		StepUs: us(p.Step), PlainUs: us(p.Plain), UplinkBytes: uint64(p.Uplink), DownlinkBytes: uint64(p.Downlink),
+		Resumes: uint32(p.Resumes), RttUs: us(p.RTT)}
+}
+
 // EventToProto converts an event for the wire.
 func EventToProto(e Event) *outriderv1.GenerateResponse {
-	m := &outriderv1.GenerateResponse{Pending: e.Pending, Tail: e.Tail}
+	m := &outriderv1.GenerateResponse{Pending: e.Pending, Tail: e.Tail, Progress: progressToProto(e.Progress)}
 	for _, t := range e.Tokens {
 		m.Tokens = append(m.Tokens, &outriderv1.GeneratedToken{Id: uint32(t.ID), Text: t.Text, Fate: outriderv1.Fate(t.Fate),
 			Late: t.Late, Unverified: t.Unverified, Logprobs: t.logprobs()})

@@ -7,38 +7,39 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
+	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/outrider-llm/outrider/cmd/outrider/terminal"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
-
-const chatHelp = `/reset   forget the conversation
-/system  TEXT sets the system message (and forgets the conversation)
-/retry   answer the last question again
-/stats   show or hide the status line
-/help    this text
-/quit    end (also Ctrl-D); Ctrl-C stops an answer`
 
 func newChat() *cobra.Command {
 	var r requestFlags
 	var colour, system string
+	var asJSON, noHistory bool
 	c := &cobra.Command{
-		Use:   "chat",
+		Use:   "chat [flags] [QUESTION]",
 		Short: "Talk to the target, through a running edge",
 		Long: `Talk to the target. On a terminal answers stream in colour (accepted, corrected, the target's
-own, unverified) with a status line of acceptance and ms/token, and these commands work:
+own, unverified; what the draft expects next is grey) above a panel of figures, and these commands
+work (docs/terminal.md shows how it looks):
 
-` + chatHelp + `
+` + terminal.Help + `
 
-With standard input piped, each line is a question and standard output holds the answers only.`,
+What is typed is kept in the user's state folder, the last 1000 entries; --no-history keeps nothing.
+
+With a question as argument it is answered and that is all. With standard input piped, each line is a
+question of one conversation and standard output holds the answers only, or with --json one object each.`,
 		Example: `  outrider chat
-  echo "Tell me a story about a dog." | outrider chat -t 0`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+  outrider chat "Tell me a story about a dog."
+  echo "Tell me a story about a dog." | outrider chat -t 0
+  outrider chat --json "Hello" | jq .figures`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(c)
 			if err != nil {
 				return err
@@ -56,180 +57,143 @@ With standard input piped, each line is a question and standard output holds the
 				return err
 			}
 			defer func() { _ = edge.Close() }() // nothing is left to lose
-			s := &chat{edge: edge, req: req, p: p, out: c.OutOrStdout(), err: c.ErrOrStderr(), system: system, stats: true}
-			return s.run(c.Context(), c.InOrStdin())
+			if len(args) == 0 && !asJSON && isTerminal(c.InOrStdin()) && isTerminal(c.OutOrStdout()) {
+				h, err := openHistory(noHistory)
+				if err != nil {
+					fmt.Fprintf(c.ErrOrStderr(), "outrider: what was typed before cannot be read: %s\n", oneLine(err))
+				}
+				return terminal.Run(c.Context(), terminal.Config{Client: chatEdge{edge}, Request: req, System: system, History: h,
+					Colour: colour, Input: c.InOrStdin(), Output: c.OutOrStdout()})
+			}
+			s := &chat{c: c, edge: edge, req: req, p: p, system: system, asJSON: asJSON}
+			return s.run(c.Context(), args)
 		},
 	}
 	r.add(c.Flags())
 	addEdgeFlag(c)
 	c.Flags().StringVar(&colour, "color", "auto", "auto, always or never")
 	c.Flags().StringVar(&system, "system", "", "system message")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per answer: text, tokens with their fates, figures")
+	c.Flags().BoolVar(&noHistory, "no-history", false, "keep nothing of what is typed, and show nothing of before")
 	return c
 }
 
-// chat is one conversation at the terminal.
+// openHistory opens the history in the user's state folder; a folder that cannot be found is none.
+func openHistory(off bool) (*terminal.History, error) {
+	dir := os.Getenv("XDG_STATE_HOME")
+	if home, err := os.UserHomeDir(); dir == "" && err == nil && runtime.GOOS != "windows" && runtime.GOOS != "darwin" {
+		dir = filepath.Join(home, ".local", "state")
+	}
+	if dir == "" {
+		dir, _ = os.UserConfigDir() // none: empty
+	}
+	if off || dir == "" {
+		return &terminal.History{}, nil
+	}
+	return terminal.OpenHistory(filepath.Join(dir, "outrider", "history"))
+}
+
+// chatEdge is an edge as the terminal wants it.
+type chatEdge struct{ e *edgeClient }
+
+func (c chatEdge) Ask(ctx context.Context, r *outriderv1.GenerateRequest, emit func(*outriderv1.GenerateResponse)) (*outriderv1.Summary, error) {
+	return c.e.generate(ctx, r, emit)
+}
+
+func (c chatEdge) Status(ctx context.Context) (*outriderv1.StatusResponse, error) {
+	st, err := c.e.Status(ctx, &outriderv1.StatusRequest{})
+	if err != nil {
+		return nil, c.e.explain(err)
+	}
+	return st, nil
+}
+
+// chat is one conversation without a terminal.
 type chat struct {
+	c        *cobra.Command
 	edge     *edgeClient
 	req      *outriderv1.GenerateRequest
 	p        *printer
-	out, err io.Writer
 	system   string
+	asJSON   bool
 	messages []*outriderv1.Message
-	stats    bool
-	tty      bool
 }
 
-func (s *chat) run(ctx context.Context, in io.Reader) error {
-	f, ok := in.(*os.File)
-	s.tty = ok && term.IsTerminal(int(f.Fd())) && isTerminal(s.out)
-	read, restore := s.lines(f, in)
-	defer restore()
-	if s.tty {
-		if err := s.greet(ctx); err != nil {
-			return err
-		}
+func (s *chat) run(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		return s.ask(ctx, strings.Join(args, " "))
 	}
+	in := bufio.NewReader(s.c.InOrStdin())
 	for ctx.Err() == nil {
-		line, err := read()
-		if errors.Is(err, io.EOF) {
+		line, err := readLine(in)
+		if errors.Is(err, io.EOF) && line == "" {
 			return nil
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
-		quit, err := s.line(ctx, line)
-		if quit {
-			return nil
-		}
-		if err == nil {
-			continue
-		}
-		if !s.tty {
+		if err := s.ask(ctx, line); err != nil {
 			return err // a script must notice
 		}
-		fmt.Fprintf(s.err, "outrider: %s\n", oneLine(err))
 	}
 	return ctx.Err()
 }
 
-func (s *chat) greet(ctx context.Context) error {
-	st, err := s.edge.Status(ctx, &outriderv1.StatusRequest{})
-	if err != nil {
-		return s.edge.explain(err)
+// readLine reads a line of bounded length.
+func readLine(in *bufio.Reader) (string, error) {
+	var b strings.Builder
+	for {
+		part, err := in.ReadSlice('\n')
+		b.Write(part)
+		switch {
+		case b.Len() > maxPrompt:
+			return "", usagef("a question is longer than %d MiB", maxPrompt>>20)
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return b.String(), err
+		}
 	}
-	target := "no cloud in reach"
-	if ts := st.GetTargets(); len(ts) > 0 {
-		target = ts[0].GetName()
-	}
-	fmt.Fprintf(s.out, "%s drafts for %s. /help lists the commands.\n%s\n", st.GetDraft(), target, s.p.legend())
-	if n := st.GetNote(); n != "" {
-		fmt.Fprintln(s.out, n)
-	}
-	return nil
 }
 
-// lines returns a function that reads a line, with editing and history on a terminal, and one that
-// undoes what it did to the terminal.
-func (s *chat) lines(f *os.File, in io.Reader) (read func() (string, error), restore func()) {
-	if !s.tty {
-		r := bufio.NewReader(in)
-		return func() (string, error) {
-			line, err := r.ReadString('\n')
-			if line != "" {
-				err = nil
-			}
-			return line, err
-		}, func() {}
-	}
-	t := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{f, s.out}, "> ")
-	return func() (string, error) {
-		old, err := term.MakeRaw(int(f.Fd())) // only while a line is edited
-		if err != nil {
-			return "", err
-		}
-		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			_ = t.SetSize(w, h) // a wrong size only misplaces the cursor
-		}
-		line, err := t.ReadLine()
-		_ = term.Restore(int(f.Fd()), old) // nothing better to do
-		return line, err
-	}, func() {}
-}
-
-// line handles one line of input.
-func (s *chat) line(ctx context.Context, line string) (quit bool, err error) {
-	if !strings.HasPrefix(line, "/") {
-		return false, s.ask(ctx, line)
-	}
-	command, rest, _ := strings.Cut(line, " ")
-	switch command {
-	case "/quit", "/exit":
-		return true, nil
-	case "/help":
-		fmt.Fprintln(s.out, chatHelp)
-	case "/reset":
-		s.messages = nil
-	case "/system":
-		s.system, s.messages = strings.TrimSpace(rest), nil
-	case "/stats":
-		s.stats = !s.stats
-	case "/retry":
-		if n := len(s.messages); n >= 2 {
-			q := s.messages[n-2].GetContent()
-			s.messages = s.messages[:n-2]
-			s.req.Sampling.Seed++
-			return false, s.ask(ctx, q)
-		}
-		fmt.Fprintln(s.out, "nothing to answer again")
-	default:
-		fmt.Fprintf(s.out, "no command %s; /help lists them\n", command)
-	}
-	return false, nil
-}
-
-// ask sends the conversation with a new question and streams the answer. Ctrl-C stops the answer
-// and keeps what there is of it.
+// ask sends the conversation with a new question and prints the answer.
 func (s *chat) ask(ctx context.Context, question string) error {
 	if err := checkPrompt(question); err != nil {
 		return err
 	}
-	if s.tty {
-		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
-		defer stop()
-	}
-	messages := append(s.messages[:len(s.messages):len(s.messages)], &outriderv1.Message{Role: "user", Content: question})
-	all := messages
+	s.messages = append(s.messages, &outriderv1.Message{Role: "user", Content: question})
+	all := s.messages
 	if s.system != "" {
-		all = append([]*outriderv1.Message{{Role: "system", Content: s.system}}, messages...)
+		all = append([]*outriderv1.Message{{Role: "system", Content: s.system}}, all...)
 	}
 	s.req.Input = &outriderv1.GenerateRequest_Conversation{Conversation: &outriderv1.Conversation{Messages: all}}
-	var answer strings.Builder
-	sum, err := s.edge.generate(ctx, s.req, func(m *outriderv1.GenerateResponse) {
-		for _, t := range m.GetTokens() {
-			answer.WriteString(t.GetText())
+	var answer string
+	if s.asJSON {
+		text, err := generateJSON(ctx, s.c.OutOrStdout(), s.edge, s.req)
+		if err != nil {
+			return err
 		}
-		answer.WriteString(m.GetTail())
-		s.p.response(m)
-	})
-	if answer.Len() > 0 || err == nil {
-		fmt.Fprintln(s.out)
+		answer = text
+	} else {
+		var b strings.Builder
+		sum, err := s.edge.generate(ctx, s.req, func(m *outriderv1.GenerateResponse) {
+			for _, t := range m.GetTokens() {
+				b.WriteString(t.GetText())
+			}
+			b.WriteString(m.GetTail())
+			s.p.response(m)
+		})
+		if answer = b.String(); answer != "" || err == nil {
+			fmt.Fprintln(s.c.OutOrStdout())
+		}
+		if err = firstOf(err, s.p.failed(), lateEnd(sum)); err != nil {
+			return err
+		}
 	}
-	if errors.Is(err, context.Canceled) && s.tty {
-		err = nil
+	if strings.TrimSpace(answer) == "" {
+		answer = "…" // a turn without text is no turn to any template
 	}
-	if err != nil {
-		return err
-	}
-	s.messages = append(messages, &outriderv1.Message{Role: "assistant", Content: answer.String()})
-	if s.tty && s.stats && sum != nil {
-		fmt.Fprintln(s.out, s.p.faint(statusLine(sum)))
-	}
+	s.messages = append(s.messages, &outriderv1.Message{Role: "assistant", Content: answer})
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -49,7 +50,8 @@ The prompt comes from the argument or from standard input.`,
 			}
 			defer func() { _ = edge.Close() }() // nothing is left to lose
 			if asJSON {
-				return generateJSON(c, edge, req)
+				_, err := generateJSON(c.Context(), c.OutOrStdout(), edge, req)
+				return err
 			}
 			sum, err := edge.generate(c.Context(), req, p.response)
 			if p.text && p.err == nil {
@@ -121,10 +123,11 @@ type jsonToken struct {
 	Unverified bool   `json:"unverified,omitempty"`
 }
 
-func generateJSON(c *cobra.Command, edge *edgeClient, req *outriderv1.GenerateRequest) error {
+// generateJSON prints one object and returns the text.
+func generateJSON(ctx context.Context, w io.Writer, edge *edgeClient, req *outriderv1.GenerateRequest) (string, error) {
 	var text strings.Builder
 	tokens := []jsonToken{}
-	sum, err := edge.generate(c.Context(), req, func(m *outriderv1.GenerateResponse) {
+	sum, err := edge.generate(ctx, req, func(m *outriderv1.GenerateResponse) {
 		for _, t := range m.GetTokens() {
 			text.WriteString(t.GetText())
 			tokens = append(tokens, jsonToken{t.GetId(), t.GetText(), fateName(t.GetFate()), t.GetLate(), t.GetUnverified()})
@@ -132,11 +135,11 @@ func generateJSON(c *cobra.Command, edge *edgeClient, req *outriderv1.GenerateRe
 		text.WriteString(m.GetTail())
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	var f figures
 	f.add(sum)
-	return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{
+	return text.String(), json.NewEncoder(w).Encode(map[string]any{
 		"text": text.String(), "tokens": tokens, "figures": f, "exact": sum.GetExact(), "resumes": sum.GetResumes(),
 		"finish": strings.ToLower(strings.TrimPrefix(sum.GetFinish().String(), "FINISH_")),
 	})

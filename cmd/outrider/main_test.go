@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/outrider-llm/outrider/models"
 )
 
 // slow is set when make verify runs the tests. The variable goes: with its prefix it would be a setting.
@@ -140,5 +142,35 @@ func TestModels(t *testing.T) {
 func TestVersionNamesThePlatform(t *testing.T) {
 	if _, out, _ := outrider(t, "", "--version"); !strings.Contains(out, runtime.GOARCH) {
 		t.Error(out)
+	}
+}
+
+// TestChatWithoutATerminal: a question as argument, a conversation on standard input, JSON, no edge.
+func TestChatWithoutATerminal(t *testing.T) {
+	s, err := startStack(t.Context(), stackConfig{draft: models.DraftName, cloudArgs: []string{"--pace", "off"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	flags := []string{"chat", "-t", "0", "-n", "12", "--edge", s.edge.addr()}
+	code, one, errs := outrider(t, "", append(flags, "Tell me", "a story.")...)
+	if code != 0 || strings.TrimSpace(one) == "" {
+		t.Fatalf("%d %q %s", code, one, errs)
+	}
+	code, piped, errs := outrider(t, "Tell me a story.\n\nAnd then?\n", flags...)
+	if code != 0 || !strings.HasPrefix(piped, one) || len(piped) <= len(one) {
+		t.Errorf("%d %q, alone %q, %s", code, piped, one, errs)
+	}
+	code, out, errs := outrider(t, "", append(flags, "--json", "Tell me a story.")...)
+	var v struct {
+		Text   string
+		Tokens []jsonToken
+	}
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 || v.Text != strings.TrimSuffix(one, "\n") || len(v.Tokens) == 0 {
+		t.Errorf("%d %s %v %s", code, out, err, errs)
+	}
+	s.edge.stop()
+	if code, out, errs := outrider(t, "", append(flags, "Hello")...); code != exitError || out != "" || !strings.Contains(errs, "no edge answers") {
+		t.Errorf("%d %q %s", code, out, errs)
 	}
 }

@@ -370,7 +370,9 @@ type GenerateResponse struct {
 	Summary *Summary `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
 	// Text that was held back (it might have become a stop string, or a character was unfinished) and
 	// follows that of all tokens; on the last response only.
-	Tail          string `protobuf:"bytes,4,opt,name=tail,proto3" json:"tail,omitempty"`
+	Tail string `protobuf:"bytes,4,opt,name=tail,proto3" json:"tail,omitempty"`
+	// How the generation goes.
+	Progress      *Progress `protobuf:"bytes,5,opt,name=progress,proto3" json:"progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -433,6 +435,144 @@ func (x *GenerateResponse) GetTail() string {
 	return ""
 }
 
+func (x *GenerateResponse) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// Progress tells how a generation goes while it goes on; counts are since its beginning, times in
+// microseconds.
+type Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	AtUs  uint64                 `protobuf:"varint,1,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"`
+	// A stream to the cloud is open / the draft finishes by itself.
+	Linked bool `protobuf:"varint,2,opt,name=linked,proto3" json:"linked,omitempty"`
+	Alone  bool `protobuf:"varint,3,opt,name=alone,proto3" json:"alone,omitempty"`
+	// Drafted tokens that wait for a verdict, on the most probable path.
+	Depth uint32 `protobuf:"varint,4,opt,name=depth,proto3" json:"depth,omitempty"`
+	// Target passes that brought tokens, and their mean time, the wait included: of all, and of those that
+	// judged no proposal (what a token costs without a draft). 0: none yet.
+	Passes        uint32 `protobuf:"varint,5,opt,name=passes,proto3" json:"passes,omitempty"`
+	StepUs        uint64 `protobuf:"varint,6,opt,name=step_us,json=stepUs,proto3" json:"step_us,omitempty"`
+	PlainUs       uint64 `protobuf:"varint,7,opt,name=plain_us,json=plainUs,proto3" json:"plain_us,omitempty"`
+	UplinkBytes   uint64 `protobuf:"varint,8,opt,name=uplink_bytes,json=uplinkBytes,proto3" json:"uplink_bytes,omitempty"`
+	DownlinkBytes uint64 `protobuf:"varint,9,opt,name=downlink_bytes,json=downlinkBytes,proto3" json:"downlink_bytes,omitempty"`
+	Resumes       uint32 `protobuf:"varint,10,opt,name=resumes,proto3" json:"resumes,omitempty"`
+	// Round trip to the cloud; 0: not measured.
+	RttUs         uint64 `protobuf:"varint,11,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_outrider_v1_edge_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_edge_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Progress) GetAtUs() uint64 {
+	if x != nil {
+		return x.AtUs
+	}
+	return 0
+}
+
+func (x *Progress) GetLinked() bool {
+	if x != nil {
+		return x.Linked
+	}
+	return false
+}
+
+func (x *Progress) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
+}
+
+func (x *Progress) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *Progress) GetPasses() uint32 {
+	if x != nil {
+		return x.Passes
+	}
+	return 0
+}
+
+func (x *Progress) GetStepUs() uint64 {
+	if x != nil {
+		return x.StepUs
+	}
+	return 0
+}
+
+func (x *Progress) GetPlainUs() uint64 {
+	if x != nil {
+		return x.PlainUs
+	}
+	return 0
+}
+
+func (x *Progress) GetUplinkBytes() uint64 {
+	if x != nil {
+		return x.UplinkBytes
+	}
+	return 0
+}
+
+func (x *Progress) GetDownlinkBytes() uint64 {
+	if x != nil {
+		return x.DownlinkBytes
+	}
+	return 0
+}
+
+func (x *Progress) GetResumes() uint32 {
+	if x != nil {
+		return x.Resumes
+	}
+	return 0
+}
+
+func (x *Progress) GetRttUs() uint64 {
+	if x != nil {
+		return x.RttUs
+	}
+	return 0
+}
+
 type GeneratedToken struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -451,7 +591,7 @@ type GeneratedToken struct {
 
 func (x *GeneratedToken) Reset() {
 	*x = GeneratedToken{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[4]
+	mi := &file_outrider_v1_edge_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +603,7 @@ func (x *GeneratedToken) String() string {
 func (*GeneratedToken) ProtoMessage() {}
 
 func (x *GeneratedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[4]
+	mi := &file_outrider_v1_edge_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +616,7 @@ func (x *GeneratedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GeneratedToken.ProtoReflect.Descriptor instead.
 func (*GeneratedToken) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{4}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GeneratedToken) GetId() uint32 {
@@ -553,7 +693,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[5]
+	mi := &file_outrider_v1_edge_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +705,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[5]
+	mi := &file_outrider_v1_edge_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +718,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{5}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Summary) GetFinish() Finish {
@@ -701,7 +841,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[6]
+	mi := &file_outrider_v1_edge_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +853,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[6]
+	mi := &file_outrider_v1_edge_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +866,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{6}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{7}
 }
 
 type StatusResponse struct {
@@ -742,7 +882,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[7]
+	mi := &file_outrider_v1_edge_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +894,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[7]
+	mi := &file_outrider_v1_edge_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +907,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{7}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StatusResponse) GetDraft() string {
@@ -829,12 +969,26 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\bmessages\x18\x01 \x03(\v2\x14.outrider.v1.MessageR\bmessages\"7\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\tR\acontent\"\xa5\x01\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\xd8\x01\n" +
 	"\x10GenerateResponse\x123\n" +
 	"\x06tokens\x18\x01 \x03(\v2\x1b.outrider.v1.GeneratedTokenR\x06tokens\x12\x18\n" +
 	"\apending\x18\x02 \x01(\tR\apending\x12.\n" +
 	"\asummary\x18\x03 \x01(\v2\x14.outrider.v1.SummaryR\asummary\x12\x12\n" +
-	"\x04tail\x18\x04 \x01(\tR\x04tail\"\xc2\x01\n" +
+	"\x04tail\x18\x04 \x01(\tR\x04tail\x121\n" +
+	"\bprogress\x18\x05 \x01(\v2\x15.outrider.v1.ProgressR\bprogress\"\xaa\x02\n" +
+	"\bProgress\x12\x13\n" +
+	"\x05at_us\x18\x01 \x01(\x04R\x04atUs\x12\x16\n" +
+	"\x06linked\x18\x02 \x01(\bR\x06linked\x12\x14\n" +
+	"\x05alone\x18\x03 \x01(\bR\x05alone\x12\x14\n" +
+	"\x05depth\x18\x04 \x01(\rR\x05depth\x12\x16\n" +
+	"\x06passes\x18\x05 \x01(\rR\x06passes\x12\x17\n" +
+	"\astep_us\x18\x06 \x01(\x04R\x06stepUs\x12\x19\n" +
+	"\bplain_us\x18\a \x01(\x04R\aplainUs\x12!\n" +
+	"\fuplink_bytes\x18\b \x01(\x04R\vuplinkBytes\x12%\n" +
+	"\x0edownlink_bytes\x18\t \x01(\x04R\rdownlinkBytes\x12\x18\n" +
+	"\aresumes\x18\n" +
+	" \x01(\rR\aresumes\x12\x15\n" +
+	"\x06rtt_us\x18\v \x01(\x04R\x05rttUs\"\xc2\x01\n" +
 	"\x0eGeneratedToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12%\n" +
@@ -893,49 +1047,51 @@ func file_outrider_v1_edge_proto_rawDescGZIP() []byte {
 }
 
 var file_outrider_v1_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_outrider_v1_edge_proto_goTypes = []any{
 	(Fallback)(0),            // 0: outrider.v1.Fallback
 	(*GenerateRequest)(nil),  // 1: outrider.v1.GenerateRequest
 	(*Conversation)(nil),     // 2: outrider.v1.Conversation
 	(*Message)(nil),          // 3: outrider.v1.Message
 	(*GenerateResponse)(nil), // 4: outrider.v1.GenerateResponse
-	(*GeneratedToken)(nil),   // 5: outrider.v1.GeneratedToken
-	(*Summary)(nil),          // 6: outrider.v1.Summary
-	(*StatusRequest)(nil),    // 7: outrider.v1.StatusRequest
-	(*StatusResponse)(nil),   // 8: outrider.v1.StatusResponse
-	(*Sampling)(nil),         // 9: outrider.v1.Sampling
-	(*RunAhead)(nil),         // 10: outrider.v1.RunAhead
-	(*Constraint)(nil),       // 11: outrider.v1.Constraint
-	(Fate)(0),                // 12: outrider.v1.Fate
-	(*Logprobs)(nil),         // 13: outrider.v1.Logprobs
-	(Finish)(0),              // 14: outrider.v1.Finish
-	(*Usage)(nil),            // 15: outrider.v1.Usage
-	(*TargetInfo)(nil),       // 16: outrider.v1.TargetInfo
+	(*Progress)(nil),         // 5: outrider.v1.Progress
+	(*GeneratedToken)(nil),   // 6: outrider.v1.GeneratedToken
+	(*Summary)(nil),          // 7: outrider.v1.Summary
+	(*StatusRequest)(nil),    // 8: outrider.v1.StatusRequest
+	(*StatusResponse)(nil),   // 9: outrider.v1.StatusResponse
+	(*Sampling)(nil),         // 10: outrider.v1.Sampling
+	(*RunAhead)(nil),         // 11: outrider.v1.RunAhead
+	(*Constraint)(nil),       // 12: outrider.v1.Constraint
+	(Fate)(0),                // 13: outrider.v1.Fate
+	(*Logprobs)(nil),         // 14: outrider.v1.Logprobs
+	(Finish)(0),              // 15: outrider.v1.Finish
+	(*Usage)(nil),            // 16: outrider.v1.Usage
+	(*TargetInfo)(nil),       // 17: outrider.v1.TargetInfo
 }
 var file_outrider_v1_edge_proto_depIdxs = []int32{
 	2,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
-	9,  // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
+	10, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
 	0,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
-	10, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
-	11, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
+	11, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
+	12, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
 	3,  // 5: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
-	5,  // 6: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
-	6,  // 7: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
-	12, // 8: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
-	13, // 9: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
-	14, // 10: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
-	15, // 11: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
-	16, // 12: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
-	1,  // 13: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
-	7,  // 14: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
-	4,  // 15: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
-	8,  // 16: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
-	15, // [15:17] is the sub-list for method output_type
-	13, // [13:15] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	6,  // 6: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
+	7,  // 7: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
+	5,  // 8: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
+	13, // 9: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
+	14, // 10: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
+	15, // 11: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
+	16, // 12: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
+	17, // 13: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
+	1,  // 14: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
+	8,  // 15: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
+	4,  // 16: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
+	9,  // 17: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
+	16, // [16:18] is the sub-list for method output_type
+	14, // [14:16] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_edge_proto_init() }
@@ -954,7 +1110,7 @@ func file_outrider_v1_edge_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_edge_proto_rawDesc), len(file_outrider_v1_edge_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
