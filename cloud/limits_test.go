@@ -78,8 +78,8 @@ func TestBadOpens(t *testing.T) {
 		"temperature": {func(o *outriderv1.Open) { o.Sampling.Temperature = -1 }, codes.InvalidArgument, "temperature"},
 		"stops":       {func(o *outriderv1.Open) { o.Stop = make([]string, 17) }, codes.InvalidArgument, "stop"},
 		"empty stop":  {func(o *outriderv1.Open) { o.Stop = []string{""} }, codes.InvalidArgument, "stop"},
-		"constraint without text": {func(o *outriderv1.Open) { o.Constraint = &outriderv1.Constraint{Kind: "json_object"} },
-			codes.InvalidArgument, "no text vocabulary"},
+		"constraint": {func(o *outriderv1.Open) { o.Constraint = &outriderv1.Constraint{Kind: "xml"} },
+			codes.InvalidArgument, "unknown"},
 		"logprobs": {func(o *outriderv1.Open) { o.Logprobs = 1 << 31 }, codes.InvalidArgument, "at most 21"},
 		"passes": {func(o *outriderv1.Open) { o.RunAhead = &outriderv1.RunAhead{MaxPassesPerToken: 2} },
 			codes.InvalidArgument, "max_passes_per_token"},
@@ -115,6 +115,11 @@ func TestBadConstraints(t *testing.T) {
 		_, err := checkOpen(o, c.Targets[0], c.Targets[0].Model.Info(), c)
 		if m := status.Convert(err).Message(); (err == nil) != (says == "") || !strings.Contains(m, says) {
 			t.Errorf("%s: %v", source, err)
+		}
+		silent := c.Targets[0]
+		silent.Bytes = nil
+		if _, err := checkOpen(o, silent, silent.Model.Info(), c); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("without text: %v", err)
 		}
 		if o.IgnoreEnd = true; says == "" {
 			if _, err := checkOpen(o, c.Targets[0], c.Targets[0].Model.Info(), c); status.Code(err) != codes.InvalidArgument {
