@@ -52,7 +52,7 @@ type Tracing struct {
 	tracer   trace.Tracer
 }
 
-// ErrEndpoint: the collector's address is not one.
+// ErrEndpoint says that the collector's address is not one.
 var ErrEndpoint = errors.New("not the address of an OTLP collector")
 
 // StartTracing connects to a collector in the background. It returns nil when none is named. Close it.

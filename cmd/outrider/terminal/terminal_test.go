@@ -16,10 +16,7 @@ import (
 )
 
 // script is an edge that answers as it is told.
-type script struct {
-	asked  []*outriderv1.GenerateRequest
-	status error
-}
+type script struct{ status error }
 
 func (s *script) Ask(_ context.Context, r *outriderv1.GenerateRequest, _ func(*outriderv1.GenerateResponse)) (*outriderv1.Summary, error) {
 	return nil, errors.New("not run in these tests")
