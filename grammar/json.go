@@ -32,7 +32,7 @@ func (b *builder) anyValue() int32 {
 }
 
 func (b *builder) anyObject() int32 {
-	return b.rule("object", func() int32 { return b.list('{', '}', b.anyMember(), 0, -1, pcReturn) })
+	return b.rule("object", func() int32 { return b.list('{', '}', b.anyMember(), 0, -1) })
 }
 
 func (b *builder) anyMember() int32 {
@@ -42,12 +42,12 @@ func (b *builder) anyMember() int32 {
 }
 
 func (b *builder) anyArray() int32 {
-	return b.rule("array", func() int32 { return b.list('[', ']', b.anyValue(), 0, -1, pcReturn) })
+	return b.rule("array", func() int32 { return b.list('[', ']', b.anyValue(), 0, -1) })
 }
 
-// list is items between brackets; item is a rule.
-func (b *builder) list(open, shut byte, item int32, least, most int, next int32) int32 {
-	end := b.byteRange(shut, shut, next)
+// list is items between brackets, and returns; item is a rule.
+func (b *builder) list(open, shut byte, item int32, least, most int) int32 {
+	end := b.byteRange(shut, shut, pcReturn)
 	if most == 0 {
 		return b.byteRange(open, open, b.space(end))
 	}

@@ -51,7 +51,7 @@ func (c *compiler) object(bases []item, path string) (int32, error) {
 	case most >= 0 && most < len(required):
 		return pcFail, nil
 	case most >= 0 && len(list) == 0 && possible:
-		return c.b.list('{', '}', c.otherMember(others, nil), 0, most, pcReturn), nil
+		return c.b.list('{', '}', c.otherMember(others, nil), 0, most), nil
 	case most >= 0 && (possible || most < len(list)):
 		return 0, constraintError("%s: maxProperties is supported for objects without properties only", path)
 	}
@@ -301,7 +301,7 @@ func (c *compiler) element(bases []item, n int, path string) (rule int32, possib
 func (c *compiler) arrayOf(first []int32, rest int32, lo, hi int) int32 {
 	b := c.b
 	if len(first) == 0 {
-		return b.list('[', ']', rest, lo, hi, pcReturn)
+		return b.list('[', ']', rest, lo, hi)
 	}
 	end := b.byteRange(']', ']', pcReturn)
 	most := -1

@@ -111,7 +111,8 @@ func (b *builder) freeText(start int32, t *tags, bodies []int32) {
 		var edges []edge
 		for c := range 256 {
 			text := n + string([]byte{byte(c)})
-			to, found := int32(0), false
+			var to int32
+			found := false
 			for _, s := range last[byte(c)] { // complete now: the tags that begin so
 				if strings.HasSuffix(text, s) {
 					for j, tag := range t.Tags {
