@@ -376,4 +376,3 @@ func (c *compiler) value(bases []item, path string) ([]int32, error) {
 	}
 	return out, nil
 }
-
