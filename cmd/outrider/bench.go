@@ -7,13 +7,14 @@ import (
 func newBench() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure and check: losslessness, load, engines",
+		Short: "Measure and check: losslessness, load, turns, engines",
 		Long:  `Measure and check what Outrider promises, on this machine or against a running cloud.`,
 		Example: `  outrider bench lossless --n 20
+  outrider bench turns
   outrider bench load --cloud 127.0.0.1:7600 --sessions 2000`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLossless(), newLoad(), newEngines())
+	c.AddCommand(newLossless(), newLoad(), newTurns(), newEngines())
 	return c
 }

@@ -53,7 +53,8 @@ then resume on another cloud.`,
 	f.Int("max-sessions", 4096, "sessions at once, per target (cloud.max_sessions)")
 	f.Bool("fail-fast", true, "end when a target cannot be loaded at the start; false: serve the others (cloud.fail_fast)")
 	f.Duration("drain", 0, "how long sessions may go on after SIGTERM (cloud.drain)")
-	bind(f, map[string]string{"max-sessions": "cloud.max_sessions", "fail-fast": "cloud.fail_fast", "drain": "cloud.drain"})
+	f.Int("prefixes", 1024, "finished sessions, per target, kept for the next turn; 0: none (cloud.prefixes)")
+	bind(f, map[string]string{"prefixes": "cloud.prefixes", "max-sessions": "cloud.max_sessions", "fail-fast": "cloud.fail_fast", "drain": "cloud.drain"})
 	f.StringArrayVar(&targets, "target", nil, "[NAME=] name, GGUF file or embedded model, can be repeated (cloud.targets)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, or target passes per token at most, for sessions that do not ask (cloud.run_ahead)")
 	f.StringVar(&flags.models.pace, "pace", "", "emulate a slower target: cost of a step and of a row, such as 40ms+0.3ms")
@@ -113,7 +114,7 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 	reg := telemetry.NewRegistry()
 	telemetry.RegisterBuild(reg, enginesOf(targets)...)
 	srv, err := cloud.NewServer(cloud.Config{Targets: targets, MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead),
-		Pace: pace(c.Pace), IdleTTL: c.IdleTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
+		Pace: pace(c.Pace), IdleTTL: c.IdleTTL, Prefixes: orNone(c.Prefixes), PrefixTTL: c.PrefixTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ type CloudConfig struct {
 	Pace        float64       `koanf:"pace" doc:"a session that got fewer tokens a second than this is served first"`
 	Drain       time.Duration `koanf:"drain" doc:"how long sessions may go on after SIGTERM"`
 	IdleTTL     time.Duration `koanf:"idle_ttl" doc:"how long a session whose link broke keeps its KV rows"`
+	Prefixes    int           `koanf:"prefixes" doc:"finished sessions, per target, of which log and KV rows are kept for the next turn; 0: none"`
+	PrefixTTL   time.Duration `koanf:"prefix_ttl" doc:"how long they are kept"`
 }
 
 // EdgeConfig configures `outrider edge`.
@@ -45,6 +47,7 @@ type EdgeConfig struct {
 	Depth         int           `koanf:"depth" doc:"tokens drafted beyond the committed text; 0: adaptive, -1: never draft" live:"yes"`
 	Branches      bool          `koanf:"branches" doc:"also propose the draft's second choices" live:"yes"`
 	Cache         string        `koanf:"cache" doc:"folder that keeps targets' tokenizers; empty: in the user's cache, none: none" live:"yes"`
+	Conversations int           `koanf:"conversations" doc:"finished generations that are remembered for the next turn; 0: none" live:"yes"`
 }
 
 // LogConfig configures logging to standard error.
@@ -97,9 +100,9 @@ const (
 func defaultConfig() Config {
 	return Config{
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Pace: 8,
-			Drain: 20 * time.Second, IdleTTL: time.Minute},
+			Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
 		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Cloud: cloudAddr, Fallback: "wait",
-			FallbackAfter: 3 * time.Second, Branches: true},
+			FallbackAfter: 3 * time.Second, Branches: true, Conversations: 64},
 		Log:       LogConfig{Level: "info", Format: "text"},
 		Telemetry: TelemetryConfig{Sample: 1},
 	}

@@ -55,7 +55,8 @@ edge.cache, so the edge needs no file of the target.`,
 	f.Duration("fallback-after", 0, "how long the cloud may be out of reach before that (edge.fallback_after)")
 	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
 	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
-	bind(f, map[string]string{"cache": "edge.cache", "http": "edge.http", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
+	f.Int("conversations", 64, "finished generations remembered for the next turn; 0: none (edge.conversations)")
+	bind(f, map[string]string{"conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
 		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth"})
 	f.StringVar(&draft, "draft", "", "name, GGUF file or embedded model, or none (edge.draft)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, default, or target passes per token at most (edge.run_ahead)")
@@ -115,7 +116,7 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	telemetry.RegisterBuild(reg, engine)
 	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Learn: learn, Cache: c.cache(log), Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
 		FallbackAfter: c.FallbackAfter, RunAhead: float64(c.RunAhead), Depth: c.Depth, Branches: c.Branches, Logger: log, Metrics: edge.NewMetrics(reg),
-		Tracing: run.tracing, Dial: run.tracing.DialOptions(), LogPrompts: run.cfg.Log.Prompts})
+		Tracing: run.tracing, Dial: run.tracing.DialOptions(), LogPrompts: run.cfg.Log.Prompts, Conversations: orNone(c.Conversations)})
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ func (c *Config) validate() []error {
 	}{
 		{"cloud.pace", c.Cloud.Pace, 0, 1e6, "tokens a second; 0: no pace"},
 		{"cloud.max_sessions", float64(c.Cloud.MaxSessions), 1, 1e6, "sessions per target"},
+		{"cloud.prefixes", float64(c.Cloud.Prefixes), 0, 1e6, "finished sessions kept, 0: none"},
+		{"edge.conversations", float64(c.Edge.Conversations), 0, 1e4, "finished generations remembered, 0: none"},
 		{"telemetry.sample", c.Telemetry.Sample, 0, 1, "share of the traces that are kept"},
 		{"edge.depth", float64(c.Edge.Depth), -1, 1024, "tokens to draft ahead, 0: adaptive, -1: never draft"},
 	} {
@@ -37,7 +39,7 @@ func (c *Config) validate() []error {
 	for _, d := range []struct {
 		key string
 		v   time.Duration
-	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}} {
+	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"cloud.prefix_ttl", c.Cloud.PrefixTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}} {
 		if d.v < 0 || (d.v > 0 && d.v < time.Millisecond) {
 			errs = append(errs, c.from.wrong(d.key, "%s is %s, must be 0 or a time such as 5s (a number without unit counts as nanoseconds)", d.key, d.v))
 		}
