@@ -14,12 +14,38 @@ import (
 	"github.com/outrider-llm/outrider/speculative"
 )
 
-// Passes are the shapes that Explain tries besides the token by token one, in rows.
-var Passes = []int{2, 3, 4, 5, 6, 7, 8, 12, 16}
+// Shape is how a log is run.
+type Shape struct {
+	Rows      int  `json:"rows"`                // of what was generated, per pass
+	Piece     int  `json:"piece,omitempty"`     // of the prompt, per pass; 0: all at once
+	Neighbour bool `json:"neighbour,omitempty"` // another sequence shares the passes and lies between in the cache
+}
 
-// Choice is what the model says after a log that was run in passes of so many rows.
+func (s Shape) String() string {
+	switch {
+	case s.Neighbour:
+		return "with a neighbour"
+	case s.Piece > 0:
+		return fmt.Sprintf("prompt by %d", s.Piece)
+	}
+	return fmt.Sprintf("%d rows", s.Rows)
+}
+
+// Shapes are those that Explain tries besides the token by token one.
+func Shapes() []Shape {
+	var all []Shape
+	for _, n := range []int{2, 3, 4, 5, 6, 7, 8, 12, 16} {
+		all = append(all, Shape{Rows: n})
+	}
+	for _, n := range []int{1, 2, 5, 8, 16, 32, 64, 128} {
+		all = append(all, Shape{Rows: 1, Piece: n})
+	}
+	return append(all, Shape{Rows: 1, Neighbour: true}, Shape{Rows: 4, Piece: 32, Neighbour: true})
+}
+
+// Choice is what the model says after a log that was run in a shape.
 type Choice struct {
-	Rows   int           `json:"rows"`
+	Shape
 	Token  backend.Token `json:"token"`
 	Second backend.Token `json:"second"`
 	Gap    float64       `json:"gap"` // between the two highest scores, noise included; in units of logits
@@ -27,39 +53,38 @@ type Choice struct {
 
 // Explanation tells what one choice depends on.
 type Explanation struct {
-	Alone  Choice   `json:"alone"` // token by token, as the target does by itself
-	Passes []Choice `json:"passes"`
+	Alone Choice   `json:"alone"` // token by token, as the target does by itself
+	Other []Choice `json:"other"` // in the other shapes
 	// Spread is the largest change of the difference between the two tokens' scores by shape.
 	Spread float64 `json:"spread"`
 }
 
-// Log is where a choice is made: the prompt and what was generated before it, at most
-// as much of it as has to be run.
+// Log is where a choice is made: the prompt and what was generated before it.
 type Log struct {
 	Prompt, Generated []backend.Token
 	Params            speculative.Params
 }
 
-// Explain asks the model for the choice after a log in each shape. It uses a sequence of its own, which
-// it releases.
+// Explain asks the model for the choice after a log in each shape. It uses the sequence and the next
+// one, which it releases.
 func Explain(ctx context.Context, m backend.Model, seq backend.Sequence, l Log) (Explanation, error) {
-	alone, err := run(ctx, m, seq, l, 1)
+	alone, err := run(ctx, m, seq, l, Shape{Rows: 1})
 	if err != nil {
 		return Explanation{}, err
 	}
 	x := Explanation{Alone: alone}
-	for _, rows := range Passes {
-		if rows > len(l.Generated) && rows > Passes[0] {
-			break
+	for _, s := range Shapes() {
+		if s.Rows > max(1, len(l.Generated)) || s.Piece >= len(l.Prompt) {
+			continue
 		}
-		c, err := run(ctx, m, seq, l, rows)
+		c, err := run(ctx, m, seq, l, s)
 		if err != nil {
 			return x, err
 		}
-		x.Passes = append(x.Passes, c)
-		x.Spread = max(x.Spread, math.Abs(x.Alone.signed(x.Alone.Token)-c.signed(x.Alone.Token)))
+		x.Other = append(x.Other, c)
+		x.Spread = max(x.Spread, math.Abs(alone.Gap-c.signed(alone.Token)))
 	}
-	return x, m.Release(ctx, []backend.Sequence{seq})
+	return x, m.Release(ctx, []backend.Sequence{seq, seq + 1})
 }
 
 // signed is the gap as the token sees it: negative when the other one won.
@@ -70,31 +95,43 @@ func (c Choice) signed(t backend.Token) float64 {
 	return -c.Gap
 }
 
-// run feeds what was generated in passes of so many rows and returns the last choice.
-func run(ctx context.Context, m backend.Model, seq backend.Sequence, l Log, rows int) (Choice, error) {
-	seg := backend.Segment{Sequence: seq, Tokens: l.Prompt, From: len(l.Prompt) - 1, Setup: &backend.Setup{Params: l.Params, PromptLength: len(l.Prompt)}}
-	left := l.Generated
-	for {
-		r, err := m.Forward(ctx, []backend.Segment{seg})
-		if err == nil {
-			err = r[0].Err
+// run runs a log in a shape and returns the last choice.
+func run(ctx context.Context, m backend.Model, seq backend.Sequence, l Log, s Shape) (Choice, error) {
+	piece := s.Piece
+	if piece == 0 {
+		piece = len(l.Prompt)
+	}
+	setup := &backend.Setup{Params: l.Params, PromptLength: len(l.Prompt)}
+	start, last := 0, backend.Result{}
+	for _, part := range append(cut(l.Prompt, piece), cut(l.Generated, s.Rows)...) {
+		batch := []backend.Segment{{Sequence: seq, Start: start, Tokens: part, From: len(part) - 1, Setup: setup}}
+		if s.Neighbour {
+			batch = append([]backend.Segment{{Sequence: seq + 1, Start: start, Tokens: part, From: len(part) - 1, Setup: setup}}, batch...)
 		}
+		r, err := m.Forward(ctx, batch)
 		if err != nil {
 			return Choice{}, err
 		}
-		if len(left) == 0 {
-			c := r[0].Choices[len(r[0].Choices)-1]
-			p := float64(c.Confidence)
-			return Choice{Rows: rows, Token: c.Token, Second: c.Second, Gap: -math.Log(1/p - 1)}, nil
+		if last = r[len(r)-1]; last.Err != nil {
+			return Choice{}, last.Err
 		}
-		n := len(left) % rows // the last pass has all its rows
-		if n == 0 {
-			n = rows
-		}
-		n = min(n, len(left))
-		seg = backend.Segment{Sequence: seq, Start: seg.Start + len(seg.Tokens), Tokens: left[:n]}
-		left = left[n:]
+		start, setup = start+len(part), nil
 	}
+	c := last.Choices[0]
+	p := float64(c.Confidence)
+	return Choice{Shape: s, Token: c.Token, Second: c.Second, Gap: -math.Log(1/p - 1)}, nil
+}
+
+// cut divides a log into parts of n; what is left over comes first, so that the last part is whole.
+func cut(log []backend.Token, n int) [][]backend.Token {
+	var parts [][]backend.Token
+	if k := len(log) % n; k > 0 {
+		parts, log = append(parts, log[:k]), log[k:]
+	}
+	for part := range slices.Chunk(log, n) {
+		parts = append(parts, part)
+	}
+	return parts
 }
 
 // slack is how far the gap may be beyond the shapes' spread: a live session mixes shapes, sees other
@@ -107,7 +144,7 @@ func (x Explanation) Explains(got backend.Token) bool {
 	if x.Alone.Token == got {
 		return true
 	}
-	if slices.ContainsFunc(x.Passes, func(c Choice) bool { return c.Token == got }) {
+	if slices.ContainsFunc(x.Other, func(c Choice) bool { return c.Token == got }) {
 		return true
 	}
 	return x.Alone.Second == got && x.Alone.Gap <= slack*x.Spread
@@ -115,20 +152,15 @@ func (x Explanation) Explains(got backend.Token) bool {
 
 // String is one line for a person.
 func (x Explanation) String() string {
-	var other, same []string
-	for _, c := range x.Passes {
-		if c.Token == x.Alone.Token {
-			same = append(same, fmt.Sprint(c.Rows))
-		} else {
-			other = append(other, fmt.Sprintf("%d (%d by %.2g)", c.Rows, c.Token, c.Gap))
+	var other []string
+	for _, c := range x.Other {
+		if c.Token != x.Alone.Token {
+			other = append(other, fmt.Sprintf("%s (%d by %.2g)", c.Shape, c.Token, c.Gap))
 		}
 	}
 	s := fmt.Sprintf("alone %d before %d by %.2g", x.Alone.Token, x.Alone.Second, x.Alone.Gap)
 	if len(other) > 0 {
-		s += "; otherwise in passes of " + strings.Join(other, ", ")
+		s += "; otherwise by " + strings.Join(other, ", ")
 	}
-	if len(same) > 0 {
-		s += "; the same in passes of " + strings.Join(same, ", ")
-	}
-	return s + fmt.Sprintf("; shapes move the gap by up to %.2g", x.Spread)
+	return s + fmt.Sprintf("; %d shapes move the gap by up to %.2g", len(x.Other), x.Spread)
 }

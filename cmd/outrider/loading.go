@@ -108,7 +108,11 @@ func (c console) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs implements slog.Handler.
-func (c console) WithAttrs(a []slog.Attr) slog.Handler { return console{c.Handler.WithAttrs(a), c.foot} }
+func (c console) WithAttrs(a []slog.Attr) slog.Handler {
+	return console{c.Handler.WithAttrs(a), c.foot}
+}
 
 // WithGroup implements slog.Handler.
-func (c console) WithGroup(name string) slog.Handler { return console{c.Handler.WithGroup(name), c.foot} }
+func (c console) WithGroup(name string) slog.Handler {
+	return console{c.Handler.WithGroup(name), c.foot}
+}

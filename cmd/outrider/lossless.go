@@ -47,7 +47,7 @@ the target works alone, one token at a time. Ends with an error when any token d
 
 On llama.cpp a row's logits depend in their last bits on the shape of the pass, so tokens that score
 nearly the same may change places. There each first difference is looked into: the
-target is asked again in passes of 1 to 16 rows. It ends with an error when one remains unexplained.`,
+target is asked again in passes of 1 to 16 rows, with the prompt in pieces, and with a neighbour. It ends with an error when one remains unexplained.`,
 		Example: `  outrider bench lossless --n 20
   outrider bench lossless --engine llamacpp --n 200
   outrider bench lossless --prompts spec_bench.jsonl --n 200 --cut 0.05`,
@@ -231,7 +231,7 @@ func (l *lossless) all(ctx context.Context, runs []losslessRun) error {
 	for worker := range l.f.parallel {
 		wg.Go(func() {
 			for r := range next {
-				if err := l.one(ctx, backend.Sequence(worker+1), r); err != nil {
+				if err := l.one(ctx, backend.Sequence(2*worker+1), r); err != nil {
 					cancel(err)
 				}
 			}
