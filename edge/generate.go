@@ -124,6 +124,9 @@ func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, promp
 		s.ends = nil
 	}
 	c.EndTokens = s.ends
+	if r.Depth > 0 && c.Depth >= 0 { // an edge that never drafts goes on so
+		c.Depth = r.Depth
+	}
 	if s.d == nil || r.NoDraft {
 		c.Depth = -1
 	}

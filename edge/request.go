@@ -59,6 +59,7 @@ type Request struct {
 	Deadline          time.Duration // the generation is given up after this; 0: never
 	MaxPassesPerToken float64       // bound on run-ahead; 0: Config.RunAhead
 	NoDraft           bool          // the target works alone
+	Depth             int           // at most so many tokens are drafted beyond the commits; 0: Config.Depth
 	Pending           bool          // also show what the draft expects next
 	Constraint        *Constraint   // what the generated text must be; nil: anything
 	Logprobs          int           // 0: none; n: the log probability of each token and of n-1 alternatives
@@ -97,6 +98,8 @@ func (r *Request) validate() error {
 		return requestError("logprobs is %d, must be 0 (none) to %d (the token's and %d alternatives)", r.Logprobs, maxLogprobs, maxLogprobs-1)
 	case r.Constraint != nil && r.IgnoreEnd:
 		return requestError("a constrained text ends where it is complete: leave out ignore_end")
+	case r.Depth < 0:
+		return requestError("depth is %d, must be 0 (the edge decides) or more", r.Depth)
 	case r.MaxTokens < 0:
 		return requestError("max_tokens is %d, must be 0 (no limit) or more", r.MaxTokens)
 	case r.Deadline < 0:

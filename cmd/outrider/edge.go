@@ -18,6 +18,7 @@ import (
 	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/edge/openai"
+	"github.com/outrider-llm/outrider/edge/page"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/telemetry"
 )
@@ -126,7 +127,8 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	if err := writeAddresses(run.address, lis.grpc, lis.admin, lis.web); err != nil {
 		return err
 	}
-	api := openai.New(e, openai.Config{Offline: fallback == edge.FallbackDraft, Gatherer: reg, Logger: log})
+	api := openai.New(e, openai.Config{Offline: fallback == edge.FallbackDraft, Fallback: fallback.String(), Page: page.Handler(),
+		Gatherer: reg, Logger: log})
 	return serveEdgeOn(ctx, e, lis, run.tracing.Handler(api), reg, run.tracing.ServerOptions())
 }
 

@@ -115,6 +115,7 @@ func (s *server) extension(o *object, j *job) {
 	j.r.Pending = j.ext.pending
 	j.r.NoDraft = o.flag("no_draft", false)
 	j.r.IgnoreEnd = o.flag("ignore_end", false)
+	j.r.Depth = int(o.whole("depth", 0, 0, maxDepth))
 	j.r.MaxPassesPerToken = o.number("run_ahead", 0, 0, 1)
 	j.r.Deadline = time.Duration(o.number("deadline_ms", 0, 0, 1e9) * float64(time.Millisecond))
 	fallback, err := edge.ParseFallback(o.text("fallback"))
@@ -123,6 +124,9 @@ func (s *server) extension(o *object, j *job) {
 	}
 	j.r.Fallback = fallback
 }
+
+// maxDepth that a request may ask for.
+const maxDepth = 64
 
 // unsupported refuses parameters that would change the answer and are not there.
 func (o *object) unsupported(names ...string) {

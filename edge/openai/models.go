@@ -169,7 +169,17 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 		mode = "cloud" // the target works alone
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"targets": targets, "model": s.models.name(r.Context(), ""), "draft": st.Draft,
-		"draft_numerics": st.DraftNumerics, "cloud": st.Cloud, "rtt_ms": ms(st.RTT), "mode": mode, "note": st.Note})
+		"draft_numerics": st.DraftNumerics, "cloud": st.Cloud, "rtt_ms": ms(st.RTT), "mode": mode, "note": st.Note,
+		"fallback": s.c.Fallback, "supports": s.supports(st.Draft != "")})
+}
+
+// supports says which values of the extension's fields mean something here.
+func (s *server) supports(draft bool) map[string]any {
+	if !draft {
+		return map[string]any{"modes": []string{"cloud"}, "acceptance": []string{"coupled"}, "max_depth": 0, "fallback": []string{"wait", "fail"}}
+	}
+	return map[string]any{"modes": []string{"cooperative", "cloud"}, "acceptance": []string{"coupled"}, "max_depth": maxDepth,
+		"fallback": []string{"wait", "fail", "draft"}}
 }
 
 // ms is a duration in milliseconds, to the microsecond.

@@ -82,7 +82,7 @@ func TestDarkAndChinese(t *testing.T) {
 	b.ask("with settings")
 	all := f.bodies()
 	got := fmt.Sprint(all[len(all)-1])
-	for _, want := range []string{"temperature:0", "max_tokens:50", "seed:7", "depth:8", "mode:cloud", "fallback:draft"} {
+	for _, want := range []string{"temperature:0", "max_tokens:50", "seed:7", "depth:8", "no_draft:true", "fallback:draft"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the request lacks %s: %s", want, got)
 		}

@@ -75,7 +75,7 @@ test("a request holds what the edge supports, and nothing else", () => {
   const path = [{ role: "user", content: "Hi" }, { role: "assistant", content: "", error: {} }, { role: "user", content: "Hi?" }];
   const body = bodyOf(path, s, { modes: ["cooperative", "cloud"], fallback: ["wait"], max_depth: 32 });
   assert.deepEqual(body.messages, [{ role: "system", content: "Be brief." }, { role: "user", content: "Hi" }, { role: "user", content: "Hi?" }]);
-  assert.deepEqual(body.outrider, { tokens: true, pending: true, progress: true, mode: "cloud", depth: 32 });
+  assert.deepEqual(body.outrider, { tokens: true, pending: true, progress: true, no_draft: true, depth: 32 });
   assert.deepEqual([body.temperature, body.model, body.max_tokens, body.top_p, body.seed, body.stream], [0, "m", 20, undefined, undefined, true]);
 });
 
