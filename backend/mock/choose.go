@@ -48,7 +48,12 @@ func (e *Engine) choose(s *sequence, state uint32, position int) speculative.Cho
 	if e.o.agreement > 0.5 {
 		p = 1 - (1-e.o.agreement)*2*spread
 	}
-	c := speculative.Choice{Token: target, Confidence: float32(min(max(p, 0.5), 0.999)), Second: e.other(mix(h+3), target)}
+	told := min(max(p, 0.5), 0.999)
+	if t := e.o.table; t != nil {
+		p = t[mix(h+2)%uint64(len(t))]
+		told = p
+	}
+	c := speculative.Choice{Token: target, Confidence: float32(told), Second: e.other(mix(h+3), target)}
 	if unit(draw) < p {
 		return c
 	}

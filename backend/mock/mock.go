@@ -4,7 +4,8 @@
 //
 // Options: vocab (tokens, default 32000), vocabulary (fingerprint), context (4096), sequences (8192),
 // kv_tokens (16777216), trees (true), seed (0), agreement (1: the target), second (0.5: how often the
-// second choice is right where the first is wrong), end_after (generated tokens until the end token,
+// second choice is right where the first is wrong), spread (0: the probability of agreement varies
+// evenly around its mean; k: it is drawn from Beta(mean k, (1-mean) k) and told as it is), end_after (generated tokens until the end token,
 // 0: never), text (bytes: token t spells the byte (t-1) mod 256, so that constraints work; none), name; times: load, step (per pass), sequence and position (more per segment and row);
 // faults: fail_load (the error's text), fail_after (the process exits in the pass after so many),
 // panic_after (likewise, by a panic).

@@ -20,6 +20,8 @@ type options struct {
 	seed                uint64
 	agreement           float64
 	second              float64
+	spread              float64
+	table               []float64 // of agreement, when spread is set
 	endAfter, failAfter int
 	panicAfter          int
 	trees               bool
@@ -45,12 +47,18 @@ func parse(in map[string]string) (options, error) {
 		"panic_after": whole(&o.panicAfter, 0, math.MaxInt32),
 		"agreement":   fraction(&o.agreement),
 		"second":      fraction(&o.second),
-		"step":        duration(&o.step),
-		"sequence":    duration(&o.sequence),
-		"position":    duration(&o.position),
-		"load":        duration(&o.load),
-		"vocabulary":  text(&o.vocabulary),
-		"name":        text(&o.name),
+		"spread": func(v string) (err error) {
+			if o.spread, err = strconv.ParseFloat(v, 64); err == nil && !(o.spread >= 0 && o.spread <= 1000) {
+				err = fmt.Errorf("must be between 0 and 1000")
+			}
+			return err
+		},
+		"step":       duration(&o.step),
+		"sequence":   duration(&o.sequence),
+		"position":   duration(&o.position),
+		"load":       duration(&o.load),
+		"vocabulary": text(&o.vocabulary),
+		"name":       text(&o.name),
 		"text": func(v string) error {
 			if v != "none" && v != "bytes" {
 				return fmt.Errorf("must be none or bytes")
@@ -82,6 +90,7 @@ func parse(in map[string]string) (options, error) {
 			return o, fmt.Errorf("%w: option %s=%q of the mock engine: %w", backend.ErrLoad, name, v, err)
 		}
 	}
+	o.table = Beta(o.agreement, o.spread)
 	if o.vocabulary == "" {
 		o.vocabulary = fmt.Sprintf("mock-%d", o.vocab)
 	}

@@ -3,6 +3,7 @@ package simulate
 import (
 	"time"
 
+	"github.com/outrider-llm/outrider/backend/mock"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -28,7 +29,7 @@ func row(c Config, rows int) time.Duration {
 }
 
 func bestDepth(c Config, round func(k int) time.Duration, once time.Duration) (best Outcome) {
-	table := betaTable(c.Model.Agreement, c.Model.Spread)
+	table := mock.Beta(c.Model.Agreement, c.Model.Spread)
 	for k := 1; k <= maxDepth; k++ {
 		var o Outcome
 		for id := range max(1, c.Sessions) {

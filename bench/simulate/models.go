@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"math"
-	"math/rand/v2"
 
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -96,42 +95,4 @@ func (p *pair) confidence(pos int, last Token, onPath bool) float32 {
 		a = 1 / (1 + math.Exp(-math.Log(a/(1-a))-1.5*n))
 	}
 	return float32(min(max(a, 0), 1))
-}
-
-// betaTable draws quantiles of Beta(mean k, (1-mean) k) (gamma variates by Marsaglia and Tsang, 2000),
-// shifted so that their mean is the one asked for.
-func betaTable(mean, k float64) []float64 {
-	if k == 0 || mean <= 0 || mean >= 1 {
-		return nil
-	}
-	r := rand.New(rand.NewPCG(42, 1))
-	gamma := func(shape float64) float64 {
-		boost := 1.0
-		if shape < 1 {
-			boost = math.Pow(r.Float64(), 1/shape)
-			shape++
-		}
-		d := shape - 1.0/3
-		c := 1 / math.Sqrt(9*d)
-		for {
-			x := r.NormFloat64()
-			v := math.Pow(1+c*x, 3)
-			if v > 0 && math.Log(r.Float64()) < 0.5*x*x+d-d*v+d*math.Log(v) {
-				return d * v * boost
-			}
-		}
-	}
-	table, sum := make([]float64, 8192), 0.0
-	for i := range table {
-		x, y := gamma(mean*k), gamma((1-mean)*k)
-		if table[i] = x / (x + y); x+y == 0 {
-			table[i] = mean
-		}
-		sum += table[i]
-	}
-	shift := mean - sum/float64(len(table))
-	for i := range table {
-		table[i] = min(max(table[i]+shift, 0), 1)
-	}
-	return table
 }

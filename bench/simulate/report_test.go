@@ -16,8 +16,8 @@ func TestMedian(t *testing.T) {
 		v[len(v)-1-i] = float64(i)
 	}
 	mid, low, high := median(v)
-	if mid != 50 || low != 40 || high != 60 {
-		t.Errorf("median %g in %g to %g, want 50 in 40 to 60", mid, low, high)
+	if mid != 50 || low != 40 || high != 61 {
+		t.Errorf("median %g in %g to %g, want 50 in 40 to 61", mid, low, high)
 	}
 	if mid, _, _ = median(nil); mid != 0 {
 		t.Errorf("the median of nothing is %g", mid)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/outrider-llm/outrider/backend/mock"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -78,7 +79,7 @@ func Run(ctx context.Context, c Config) (Outcome, error) {
 	case Colocated:
 		return colocated(c), nil
 	}
-	s := &sim{c: c, table: betaTable(c.Model.Agreement, c.Model.Spread)}
+	s := &sim{c: c, table: mock.Beta(c.Model.Agreement, c.Model.Spread)}
 	s.plan()
 	for n := 0; len(s.queue.events) > 0; n++ {
 		if n&0xfff == 0 && ctx.Err() != nil {
