@@ -20,7 +20,10 @@ type aloneState struct {
 // given out.
 func (s *session) goAlone(why string) {
 	log := s.p.Log()
-	a := &aloneState{length: len(log), limit: s.e.c.Draft.Info().ContextLength, why: why}
+	a := &aloneState{length: len(log), limit: s.voc.draft.Info().ContextLength, why: why}
+	if n := s.e.link.contextOf(s.r.Model); n > 0 {
+		a.limit = min(a.limit, n) // a draft that sees the end of the text only knows no limit
+	}
 	if a.length >= a.limit {
 		s.end(speculative.NotFinished, fmt.Errorf("%w: %s (%s), and %d tokens are too many for the draft, which holds %d",
 			ErrNoCloud, s.e.c.Cloud, why, a.length, a.limit))

@@ -27,8 +27,9 @@ type conversation struct {
 // draftRows are a sequence of the draft between two generations.
 type draftRows struct {
 	ready chan struct{} // closed once the drafter before has left it
+	m     backend.Model // that holds them; set before ready is closed, as what follows
 	seq   backend.Sequence
-	held  []Token // whose rows the draft holds; set before ready is closed
+	held  []Token // whose rows the draft holds
 }
 
 // conversations keeps what was said last, in memory only.
@@ -204,7 +205,7 @@ func (s *session) keep() {
 func (e *Edge) releaseRows(r *draftRows) {
 	<-r.ready
 	if r.held != nil {
-		freeSequence(e.hard, e.c.Draft, r.seq, e.c.Logger)
+		freeSequence(e.hard, r.m, r.seq, e.c.Logger)
 	}
 }
 

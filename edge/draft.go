@@ -127,7 +127,7 @@ func (d *drafter) leave() {
 	if len(d.held) == 0 {
 		d.release()
 	}
-	d.rows.seq, d.rows.held = d.seq, d.held
+	d.rows.m, d.rows.seq, d.rows.held = d.m, d.seq, d.held
 	close(d.rows.ready)
 }
 

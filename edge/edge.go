@@ -47,6 +47,9 @@ type Config struct {
 	Gap     time.Duration
 	// Branches also proposes the draft's second choices.
 	Branches bool
+	// NoTranslate refuses a draft whose tokens are not the target's; otherwise it drafts text, which is
+	// put into the target's tokens.
+	NoTranslate bool
 
 	// Conversations are the finished generations that are remembered, so that a next turn sends and
 	// runs only what is new; default 64, negative: none.
@@ -223,6 +226,8 @@ func (e *Edge) Status(ctx context.Context) (Status, error) {
 	known := e.learner.of(e.c.Model)
 	if known != nil && known.unfit != nil {
 		s.Note = join(s.Note, known.unfit.Error())
+	} else if known != nil && known.note != "" {
+		s.Note = join(s.Note, known.note)
 	}
 	for _, t := range targets {
 		if e.c.Model == "" || t.GetName() == e.c.Model {

@@ -109,15 +109,15 @@ func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, promp
 		MaxLength: s.maxLength()}
 	vocabulary := voc.size
 	s.ends = slices.Clone(voc.ends)
-	if e.c.Draft != nil && voc.unfit == nil {
-		i := e.c.Draft.Info()
+	if voc.draft != nil {
+		i := voc.draft.Info()
 		if !e.c.Learn || vocabulary == 0 {
 			vocabulary = max(vocabulary, i.VocabularySize)
 		}
 		s.ends = append(s.ends, i.EndTokens...)
 		c.DraftContext = i.ContextLength
 		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt), Request: s.request, Constraint: r.constraint()}
-		s.d = newDrafter(e.hard, e.c.Draft, backend.Sequence(e.seq.Add(1)), setup, &e.c)
+		s.d = newDrafter(e.hard, voc.draft, backend.Sequence(e.seq.Add(1)), setup, &e.c)
 		s.d.spare = e.spareRows
 	}
 	if r.IgnoreEnd {

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/drafter/translate"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
@@ -21,7 +23,9 @@ type vocabulary struct {
 	digest string               // of the tokenizer as the cloud gives it
 	size   int                  // 0: not known
 	ends   []Token
-	unfit  error // why the draft cannot propose for this target
+	draft  backend.Model // in these tokens; nil: none
+	note   string        // what is worth knowing of it
+	unfit  error         // why the draft cannot propose for this target
 }
 
 // learner finds out each target's vocabulary, once.
@@ -86,7 +90,7 @@ func (l *learner) told(model, print string, digest []byte) {
 
 // given is the vocabulary that the configuration says.
 func (c *Config) given() *vocabulary {
-	v := &vocabulary{tok: c.Tokenizer, print: c.Vocabulary}
+	v := &vocabulary{tok: c.Tokenizer, print: c.Vocabulary, draft: c.Draft}
 	if v.tok != nil {
 		v.size, v.ends = v.tok.Size(), v.tok.EndTokens()
 	}
@@ -208,22 +212,30 @@ func (l *learner) learn(ctx, within context.Context, model string, ready bool) (
 	}
 }
 
-// check says whether the draft fits: by the fingerprint, or else token by token.
+// check says whether the draft fits: by the fingerprint, or else token by token. One that does not
+// drafts text, which is then put into the target's tokens.
 func (l *learner) check(v *vocabulary) {
 	c := &l.e.c
 	if c.Draft == nil {
 		return
 	}
+	v.draft = c.Draft
 	i := c.Draft.Info()
 	if i.Vocabulary == v.print {
 		return
 	}
 	why := fmt.Errorf("the draft's is %s, the target's %s", i.Vocabulary, v.print)
 	if v.tok != nil && c.Tokenizer != nil && c.Tokenizer.Fingerprint() == i.Vocabulary {
-		why = tokenizer.Fits(v.tok, c.Tokenizer)
+		if why = tokenizer.Fits(v.tok, c.Tokenizer); why != nil && !c.NoTranslate {
+			v.draft = translate.New(c.Draft, c.Tokenizer, v.tok)
+			v.note = fmt.Sprintf("the draft %s has other tokens than the target, it drafts as text", i.Name)
+			c.Logger.Info("the draft has other tokens than the target, it drafts as text", "draft", i.Name, "why", why)
+			return
+		}
 	}
 	if why != nil {
-		v.unfit = fmt.Errorf("%w: draft %s: %w: use a draft that was made for the target, or --draft none", ErrVocabulary, i.Name, why)
+		v.draft = nil
+		v.unfit = fmt.Errorf("%w: draft %s: %w: use a draft that was made for the target, set edge.translate to auto, or --draft none", ErrVocabulary, i.Name, why)
 	}
 }
 

@@ -266,6 +266,31 @@ func TestDraftWithOtherTokens(t *testing.T) {
 	r.checkText(p, c)
 }
 
+// A draft with other tokens drafts text; the answer is the target's.
+func TestDraftWithOtherTokensDraftsText(t *testing.T) {
+	p, q := demoPacked(t), otherPacked(t)
+	other, err := demoUnpacked(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []bool{false, true} {
+		r := newRig(t, link.Config{}, learning(p, t.TempDir(), true), func(r *rig) {
+			r.draft.info.Vocabulary, r.config.Tokenizer, r.config.NoTranslate = q.Vocabulary, other, off
+		})
+		if off {
+			_, err := r.edge.Generate(t.Context(), hello, func(Event) error { return nil })
+			wantError(t, err, ErrVocabulary)
+			continue
+		}
+		c, s := r.generate(hello, nil)
+		r.checkText(p, c)
+		if st, err := r.edge.Status(t.Context()); err != nil || s.Drafted == 0 || !strings.Contains(st.Note, "drafts as text") {
+			t.Errorf("%d tokens were drafted, %q, %v", s.Drafted, st.Note, err)
+		}
+		r.empty()
+	}
+}
+
 // A draft whose matrices have more rows than the target's vocabulary never proposes those.
 func TestDraftWithMoreRows(t *testing.T) {
 	p := demoPacked(t)

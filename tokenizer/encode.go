@@ -9,6 +9,8 @@ type Options struct {
 	// Exclude names user-defined tokens that this text must not yield either: user-defined tokens are
 	// otherwise read in any text. A chat template's own markers are excluded from messages this way.
 	Exclude map[Token]bool
+	// Continue says that the text goes on from other text: SentencePiece then puts no space before it.
+	Continue bool
 }
 
 // Encode turns text into tokens. What is not UTF-8 becomes U+FFFD in byte-level BPE, as in
@@ -18,7 +20,7 @@ func (t *Tokenizer) Encode(text string, o Options) []Token {
 	if o.AddBOS && t.bos >= 0 {
 		out = append(out, t.bos)
 	}
-	return t.fragments(out, t.partition(text, o), o.Exclude)
+	return t.fragments(out, t.partition(text, o), o.Exclude, !o.Continue)
 }
 
 // Part is a piece of a text of mixed origin.
@@ -44,7 +46,7 @@ func (t *Tokenizer) EncodeParts(parts []Part, exclude map[Token]bool) []Token {
 			all = append(all, f)
 		}
 	}
-	return t.fragments(nil, all, exclude)
+	return t.fragments(nil, all, exclude, true)
 }
 
 // SpecialSpans finds the control tokens written in a text, and the user-defined ones in also, as
@@ -73,9 +75,9 @@ func (t *Tokenizer) UserDefinedIn(text string) map[Token]bool {
 	return found
 }
 
-// fragments encodes raw text and passes special tokens through.
-func (t *Tokenizer) fragments(out []Token, parts []part, exclude map[Token]bool) []Token {
-	afterSpecial := true
+// fragments encodes raw text and passes special tokens through; first says that a text begins.
+func (t *Tokenizer) fragments(out []Token, parts []part, exclude map[Token]bool, first bool) []Token {
+	afterSpecial := first
 	for _, p := range parts {
 		if p.token >= 0 {
 			out = append(out, p.token)

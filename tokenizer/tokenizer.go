@@ -167,6 +167,9 @@ func (t *Tokenizer) AddBOS() bool { return t.addBOS && t.bos >= 0 }
 // AddEOS says whether the model wants its texts to end with EOS (embedding models do).
 func (t *Tokenizer) AddEOS() bool { return t.addEOS && t.eos >= 0 }
 
+// SpacePrefix says whether a space goes before a text that begins, as in SentencePiece.
+func (t *Tokenizer) SpacePrefix() bool { return t.prefix }
+
 // EndTokens are the tokens after which generation ends, ascending.
 func (t *Tokenizer) EndTokens() []Token { return slices.Clone(t.end) }
 

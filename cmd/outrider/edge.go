@@ -30,8 +30,8 @@ func newEdge() *cobra.Command {
 		Use:   "edge",
 		Short: "Draft beside the user for a target in the cloud",
 		Long: `Draft beside the user for a target in the cloud. Programs on this device ("outrider generate",
-"outrider chat") ask the edge; it drafts with a small model that has the target's vocabulary,
-and the cloud confirms or corrects. Without --draft the draft of the pair with this target is used,
+"outrider chat") ask the edge; it drafts with a small model and the cloud confirms or corrects. A
+draft with another vocabulary than the target drafts text (edge.translate). Without --draft the draft of the pair with this target is used,
 or the embedded demo draft.
 
 --draft takes a name from models in the configuration file, a name that "outrider models list"
@@ -55,10 +55,11 @@ edge.cache, so the edge needs no file of the target.`,
 	f.String("fallback", "wait", "with no cloud in reach: fail, wait or draft (edge.fallback)")
 	f.Duration("fallback-after", 0, "how long the cloud may be out of reach before that (edge.fallback_after)")
 	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
+	f.String("translate", "auto", "a draft with other tokens than the target: auto (drafts text) or off (is refused) (edge.translate)")
 	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
 	f.Int("conversations", 64, "finished generations remembered for the next turn; 0: none (edge.conversations)")
 	bind(f, map[string]string{"conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
-		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth"})
+		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "translate": "edge.translate"})
 	f.StringVar(&draft, "draft", "", "name, GGUF file or embedded model, or none (edge.draft)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, default, or target passes per token at most (edge.run_ahead)")
 	return c
@@ -116,7 +117,7 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	}
 	telemetry.RegisterBuild(reg, engine)
 	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Learn: learn, Cache: c.cache(log), Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
-		FallbackAfter: c.FallbackAfter, RunAhead: float64(c.RunAhead), Depth: c.Depth, Branches: c.Branches, Logger: log, Metrics: edge.NewMetrics(reg),
+		FallbackAfter: c.FallbackAfter, RunAhead: float64(c.RunAhead), Depth: c.Depth, Branches: c.Branches, NoTranslate: c.Translate == "off", Logger: log, Metrics: edge.NewMetrics(reg),
 		Tracing: run.tracing, Dial: run.tracing.DialOptions(), LogPrompts: run.cfg.Log.Prompts, Conversations: orNone(c.Conversations)})
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/bench/pair"
 	"github.com/outrider-llm/outrider/bench/workload"
+	"github.com/outrider-llm/outrider/drafter/translate"
 	"github.com/outrider-llm/outrider/models"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
@@ -37,13 +37,12 @@ func newModelsPair() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pair TARGET DRAFT",
 		Short: "Say whether a draft fits a target, and what it is worth",
-		Long: `Compare the vocabularies of two models token by token. When they are one, let the target write
-answers to sample prompts and ask the draft about each token: how often it would have said the
-same, and how many tokens a pass of the target then commits. A simulation of edge, link and cloud
-says what that makes of --rtt and --pace; without --pace the target's own speed here is used. The
-draft's speed is the one measured here: run this on the edge device.
-
-Ends with an error when the draft does not fit.`,
+		Long: `Compare the vocabularies of two models token by token, let the target write answers to sample
+prompts and ask the draft about each token: how often it would have said the same, and how many
+tokens a pass of the target then commits. A draft with other tokens drafts text, as "outrider edge"
+lets it. A simulation of edge, link and cloud says what that makes of --rtt and --pace; without
+--pace the target's own speed here is used. The draft's speed is the one measured here: run this on
+the edge device.`,
 		Example: `  outrider models pair outrider-demo-target outrider-demo-draft --pace 40ms+0.3ms
   outrider models pair qwen2.5-7b-instruct-q4_k_m qwen2.5-0.5b-instruct-q8_0 --engine llamacpp --rtt 60ms`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -78,6 +77,7 @@ type pairReport struct {
 	Target     string       `json:"target"`
 	Draft      string       `json:"draft"`
 	Vocabulary pair.Fit     `json:"vocabulary"`
+	AsText     bool         `json:"drafts_as_text"` // the draft's text is put into the target's tokens
 	DraftMs    float64      `json:"draft_ms_per_token,omitempty"`
 	TargetMs   float64      `json:"target_ms_per_token,omitempty"`
 	RTT        float64      `json:"rtt_ms"`
@@ -114,24 +114,20 @@ func runPair(ctx context.Context, c ModelsConfig, f pairFlags, target, draft str
 		return usagef("the engine %s has no text", f.engine)
 	}
 	r := pairReport{Target: target, Draft: draft, Vocabulary: pair.Compare(tt, dt), RTT: milliseconds(f.rtt)}
-	if r.Vocabulary.Fits {
-		if err := r.measure(ctx, f, t, d, tt, stderr); err != nil {
-			return err
-		}
+	r.AsText = !r.Vocabulary.Fits
+	if err := r.measure(ctx, f, t, d, tt, dt, stderr); err != nil {
+		return err
 	}
 	if f.asJSON {
 		err = json.NewEncoder(w).Encode(r)
 	} else {
 		r.print(w)
 	}
-	if err == nil && !r.Vocabulary.Fits {
-		err = fmt.Errorf("%s cannot draft for %s: take a draft of the same family", path.Base(draft), path.Base(target))
-	}
 	return err
 }
 
 // measure runs both models.
-func (r *pairReport) measure(ctx context.Context, f pairFlags, t, d ModelConfig, tok *tokenizer.Tokenizer, stderr io.Writer) error {
+func (r *pairReport) measure(ctx context.Context, f pairFlags, t, d ModelConfig, tok, draftTok *tokenizer.Tokenizer, stderr io.Writer) error {
 	prompts, err := f.samples(t, tok)
 	if err != nil {
 		return err
@@ -147,6 +143,9 @@ func (r *pairReport) measure(ctx context.Context, f pairFlags, t, d ModelConfig,
 		}
 		defer func() { _ = h.Close() }() // nothing is left to lose
 		running = append(running, h)
+	}
+	if r.AsText {
+		running[1] = translate.New(running[1], draftTok, tok)
 	}
 	var cost speculative.Cost
 	for i, temperature := range f.temperatures {
@@ -215,8 +214,8 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 func (r *pairReport) print(w io.Writer) {
 	fmt.Fprintf(w, "vocabulary: %s\n", r.Vocabulary.Text)
-	if len(r.Results) == 0 {
-		return
+	if r.AsText {
+		fmt.Fprintln(w, "the draft drafts as text, which is put into the target's tokens")
 	}
 	fmt.Fprintf(w, "speed here: draft %.1f ms a token, target %.1f ms\n\n", r.DraftMs, r.TargetMs)
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)

@@ -50,6 +50,9 @@ func (c *Config) validate() []error {
 	if _, err := edge.ParseFallback(c.Edge.Fallback); err != nil {
 		errs = append(errs, c.from.wrong("edge.fallback", "edge.fallback is %q, must be fail, wait or draft", c.Edge.Fallback))
 	}
+	if t := c.Edge.Translate; t != "auto" && t != "off" {
+		errs = append(errs, c.from.wrong("edge.translate", "edge.translate is %q, must be auto or off", t))
+	}
 	return append(errs, c.validateNames()...)
 }
 
