@@ -260,7 +260,7 @@ func (b *browser) shot(file string) {
 
 // shots is where screenshots for the documentation go, empty: none are made.
 func (b *browser) document(name string) {
-	if dir := os.Getenv("OUTRIDER_SHOTS"); dir != "" {
+	if dir := os.Getenv("PAGE_SHOTS"); dir != "" {
 		b.do("await new Promise(f => setTimeout(f, 300))")
 		b.shot(filepath.Join(dir, name))
 	}
