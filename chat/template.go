@@ -233,6 +233,11 @@ func variables(c Conversation, mark func(key, s string) string, texts bool) (map
 		messages = append(messages, v)
 	}
 	data["messages"] = messages
+	if c.Now.IsZero() {
+		data["datetime"] = ""
+	} else if data["datetime"] == nil {
+		data["datetime"] = c.Now.Format("2006-01-02 15:04")
+	}
 	if len(c.Tools) > 0 {
 		tools := list{}
 		for i, raw := range c.Tools {
@@ -243,6 +248,9 @@ func variables(c Conversation, mark func(key, s string) string, texts bool) (map
 			tools = append(tools, v)
 		}
 		data["tools"] = tools
+		if _, ok := data["functions"]; !ok { // a name that some templates have for the same, as a text
+			data["functions"] = text("functions", functionsText(c.Tools))
+		}
 	}
 	return data, size, nil
 }

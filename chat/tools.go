@@ -85,6 +85,23 @@ func callText(c ToolCall) string {
 	return fmt.Sprintf("<tool_call>\n{\"name\": %s, \"arguments\": %s}\n</tool_call>", name, compact(args))
 }
 
+// functionsText is the array of the functions that tools are.
+func functionsText(tools []json.RawMessage) string {
+	var list []json.RawMessage
+	for _, t := range tools {
+		var v struct{ Function json.RawMessage }
+		if json.Unmarshal(t, &v) == nil && v.Function != nil {
+			t = v.Function
+		}
+		list = append(list, json.RawMessage(compact(t)))
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return "[]" // the template says what is wrong with them
+	}
+	return string(b)
+}
+
 // compact is JSON in one line, as it is when it is none.
 func compact(raw json.RawMessage) string {
 	if len(raw) == 0 {

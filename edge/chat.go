@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/outrider-llm/outrider/chat"
+	"github.com/outrider-llm/outrider/chat/reply"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
@@ -71,24 +71,50 @@ func templateOf(t *tokenizer.Tokenizer) (*chat.Template, error) {
 	return tpl, nil
 }
 
+// AnswerStyle is how the model writes thoughts and tool calls in its answer to a conversation.
+func AnswerStyle(t *tokenizer.Tokenizer, variables map[string]any) reply.Style {
+	if t == nil || t.ChatTemplate() == "" {
+		return reply.Hermes()
+	}
+	tpl, err := templateOf(t)
+	if err != nil {
+		return reply.Hermes()
+	}
+	ctx := context.Background() // rendering is bounded by itself
+	s := reply.Untaught(t.ChatTemplate())
+	if tpl.TakesTools(ctx, variables) {
+		s = reply.StyleOf(t.ChatTemplate())
+	}
+	opening, err := tpl.Opening(ctx, variables)
+	if err != nil {
+		return s
+	}
+	return s.Opened(opening)
+}
+
 // ChatPrompt writes a conversation as the model's chat template has it, or in the format of its
-// markers when it has none, up to where the assistant answers. Errors wrap ErrRequest.
-func ChatPrompt(t *tokenizer.Tokenizer, messages []Message) ([]Token, error) {
-	if err := checkMessages(messages); err != nil {
+// markers when it has none, up to where the assistant answers. Where the template knows no tools, they
+// are told in words. Errors wrap ErrRequest.
+func ChatPrompt(t *tokenizer.Tokenizer, c chat.Conversation) ([]Token, error) {
+	if err := checkMessages(c.Messages); err != nil {
 		return nil, err
 	}
+	tools := len(c.Tools) > 0 || slices.ContainsFunc(c.Messages, func(m Message) bool { return m.Role == "tool" || len(m.ToolCalls) > 0 })
 	if t.ChatTemplate() == "" {
-		return markedPrompt(t, messages)
+		if tools {
+			c = chat.WithoutTools(c)
+		}
+		return markedPrompt(t, c.Messages)
 	}
 	tpl, err := templateOf(t)
 	if err != nil {
 		return nil, err
 	}
-	c := chat.Conversation{Generate: true, Now: time.Now()}
-	for _, m := range messages {
-		c.Messages = append(c.Messages, chat.Message{Role: m.Role, Content: m.Content})
+	ctx := context.Background() // rendering is bounded by itself
+	if tools && !tpl.TakesTools(ctx, c.Variables) {
+		c = chat.WithoutTools(c)
 	}
-	tokens, err := tpl.Encode(context.Background(), c) // bounded by itself
+	tokens, err := tpl.Encode(ctx, c)
 	switch {
 	case errors.Is(err, chat.ErrTemplate):
 		return nil, requestError("%s: use generate with a raw prompt", oneLine(err.Error()))
@@ -140,18 +166,18 @@ func (f chatFormat) isMarker(piece string) bool {
 
 // checkMessages validates the turns.
 func checkMessages(messages []Message) error {
+	if len(messages) == 0 {
+		return requestError("the conversation is empty: give it at least one message")
+	}
 	for _, m := range messages {
 		switch {
-		case m.Role != "system" && m.Role != "user" && m.Role != "assistant":
-			return requestError("role %q is unknown: use system, user or assistant", m.Role)
+		case m.Role != "system" && m.Role != "user" && m.Role != "assistant" && m.Role != "tool":
+			return requestError("role %q is unknown: use system, user, assistant or tool", m.Role)
 		case !utf8.ValidString(m.Content):
 			return requestError("a message is not valid UTF-8: convert it first")
-		case m.Content == "":
+		case m.Content == "" && m.Role != "tool" && len(m.ToolCalls) == 0:
 			return requestError("a message of the %s is empty: give it at least one character", m.Role)
 		}
-	}
-	if len(messages) == 0 || messages[len(messages)-1].Role != "user" {
-		return requestError("a conversation must end with a message of the user")
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/chat"
 	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/telemetry"
@@ -34,7 +35,7 @@ type Config struct {
 	Learn bool
 	Cache string // folder that keeps the tokenizers of targets; empty: none
 	// Chat puts a conversation into tokens; default: ChatPrompt.
-	Chat func(*tokenizer.Tokenizer, []Message) ([]Token, error)
+	Chat func(*tokenizer.Tokenizer, chat.Conversation) ([]Token, error)
 	Dial []grpc.DialOption // credentials and the like; default: plain text
 
 	Fallback      Fallback      // default: FallbackFail

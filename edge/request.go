@@ -1,10 +1,12 @@
 package edge
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/outrider-llm/outrider/chat"
 	"github.com/outrider-llm/outrider/grammar"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
@@ -38,19 +40,18 @@ func (f Fallback) String() string {
 	return [...]string{"", "fail", "wait", "draft"}[min(f, 3)]
 }
 
-// Message is one turn of a conversation.
-type Message struct {
-	Role    string // system, user or assistant
-	Content string
-}
+// Message is one turn of a conversation; its role is system, user, assistant or tool.
+type Message = chat.Message
 
 // Request asks for one generation. Exactly one of Prompt, Messages and Tokens is set.
 type Request struct {
-	Prompt            string    // raw text to continue; special tokens written in it are read
-	Messages          []Message // a conversation, answered
-	Tokens            []Token   // a prompt in tokens, taken as it is
-	User              string    // whose it is: nothing kept of one user's serves another's; empty: the edge's one user
-	Model             string    // name of a target; empty: the edge's configuration decides
+	Prompt            string            // raw text to continue; special tokens written in it are read
+	Messages          []Message         // a conversation, answered
+	Tools             []json.RawMessage // functions that the answer may call: {"type":"function","function":{…}}
+	Variables         map[string]any    // of the chat template, such as enable_thinking
+	Tokens            []Token           // a prompt in tokens, taken as it is
+	Model             string            // name of a target; empty: the edge's configuration decides
+	User              string            // whose it is: nothing kept of one user's serves another's; empty: the edge's one user
 	Params            speculative.Params
 	MaxTokens         int // 0: until the model ends or the context is full
 	Stop              []string
@@ -133,7 +134,7 @@ func (r *Request) constraint() grammar.Constraint {
 }
 
 // prompt turns the request's input into tokens.
-func (r *Request) prompt(t *tokenizer.Tokenizer, chat func(*tokenizer.Tokenizer, []Message) ([]Token, error)) ([]Token, error) {
+func (r *Request) prompt(t *tokenizer.Tokenizer, write func(*tokenizer.Tokenizer, chat.Conversation) ([]Token, error)) ([]Token, error) {
 	if len(r.Tokens) > 0 {
 		return r.Tokens, nil
 	}
@@ -141,7 +142,7 @@ func (r *Request) prompt(t *tokenizer.Tokenizer, chat func(*tokenizer.Tokenizer,
 		return nil, requestError("this edge has no tokenizer: give the prompt in tokens")
 	}
 	if len(r.Messages) > 0 {
-		return chat(t, r.Messages)
+		return write(t, chat.Conversation{Messages: r.Messages, Tools: r.Tools, Variables: r.Variables, Generate: true, Now: time.Now()})
 	}
 	tokens := t.Encode(r.Prompt, tokenizer.Options{AddBOS: t.AddBOS(), ParseSpecial: true})
 	if len(tokens) == 0 {

@@ -88,6 +88,13 @@ func StyleOf(template string) Style {
 	return Hermes()
 }
 
+// Untaught is the style of a model whose template knows no tools, and which is told of them in words.
+func Untaught(template string) Style {
+	s, h := StyleOf(template), Hermes()
+	h.think, h.thought = s.think, s.thought
+	return h
+}
+
 // Markers are the texts that mean something in this style. Those that are control tokens have no text
 // of their own: their pieces must be pushed in their place.
 func (s *Style) Markers() []string {
