@@ -43,14 +43,14 @@ func TestConversationsChangeNothing(t *testing.T) {
 			var said []Message
 			had := 0
 			for turn, ask := range asks {
-				said = append(said, Message{"user", ask})
+				said = append(said, Message{Role: "user", Content: ask})
 				c := &collect{}
 				s, err := r.edge.Generate(t.Context(), Request{Messages: said, MaxTokens: 24, User: string('a' + rune(temperature)),
 					Params: speculative.Params{Temperature: temperature, Seed: uint64(turn), RepetitionPenalty: 1.1}}, c.emit)
 				if err != nil {
 					t.Fatal(err)
 				}
-				said = append(said, Message{"assistant", c.text})
+				said = append(said, Message{Role: "assistant", Content: c.text})
 				answers[keep] = append(answers[keep], answer{c.tokens, c.text})
 				t.Logf("temperature %g, turn %d: %d prompt tokens, %d known before, %d named, %d held, the draft %d, %d B: %q",
 					temperature, turn+1, s.PromptTokens, had, s.Prefix, s.Usage.Held, s.DraftHeld, s.Opening, c.text)

@@ -37,7 +37,10 @@ type CloudConfig struct {
 type EdgeConfig struct {
 	Listen        string        `koanf:"listen" doc:"gRPC address, for programs on this device"`
 	Admin         string        `koanf:"admin" doc:"HTTP address of /metrics, /healthz and /readyz; empty: none"`
-	HTTP          string        `koanf:"http" doc:"HTTP address of the OpenAI API and the page, on this device only; empty: none"`
+	HTTP          string        `koanf:"http" doc:"HTTP address of the OpenAI API and the page; empty: none"`
+	Keys          string        `koanf:"keys" doc:"file of API keys, hashed, that outrider keys makes; other machines need one; empty: no key is asked for"`
+	Origins       []string      `koanf:"origins" doc:"origins of web pages that may call the API, such as https://chat.example.org, or *; empty: the edge's own page only"`
+	Drain         time.Duration `koanf:"drain" doc:"how long answers under way may go on after SIGTERM"`
 	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port" live:"yes"`
 	Model         string        `koanf:"model" doc:"name of the target; empty: the pair's, or the cloud's default" live:"yes"`
 	Draft         ModelConfig   `koanf:"draft" doc:"the draft, a name or a model (below), or none; empty: that of the pair with this target, or the embedded one" live:"yes"`
@@ -102,7 +105,7 @@ func defaultConfig() Config {
 	return Config{
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Pace: 8,
 			Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
-		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Cloud: cloudAddr, Fallback: "wait",
+		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Cloud: cloudAddr, Fallback: "wait",
 			FallbackAfter: 3 * time.Second, Branches: true, Translate: "auto", Conversations: 64},
 		Log:       LogConfig{Level: "info", Format: "text"},
 		Telemetry: TelemetryConfig{Sample: 1},

@@ -36,11 +36,15 @@ or the embedded demo draft.
 
 --draft takes a name from models in the configuration file, a name that "outrider models list"
 shows, a GGUF file, or none. The target's tokenizer comes from the cloud and is kept in
-edge.cache, so the edge needs no file of the target.`,
+edge.cache, so the edge needs no file of the target.
+
+Chat apps and SDKs use the edge as they use OpenAI: base URL http://127.0.0.1:7780/v1, any key;
+docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:7780.`,
 		Example: `  outrider edge
   outrider edge --cloud gpu1:7600 --draft llama-68m-q8_0.gguf --fallback draft
   outrider edge --cloud gpu1:7600 --target big --draft small    # by name, see docs/configuration.md
-  outrider edge --draft none                      # the target works alone`,
+  outrider edge --draft none                      # the target works alone
+  outrider edge --http 0.0.0.0:7780 --keys keys   # for other machines; "outrider keys add NAME --file keys" makes a key`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return flags.run(c, func(cfg *Config) error { return cfg.edgeFlags(draft, ahead, &flags.models) }, serveEdge)
@@ -49,6 +53,9 @@ edge.cache, so the edge needs no file of the target.`,
 	f := c.Flags()
 	flags.add(f, "edge", edgeAddr, edgeAdminAddr, "the draft (edge.draft.engine)")
 	f.String("http", edgeHTTPAddr, "HTTP address of the OpenAI API and the page, empty: none (edge.http)")
+	f.String("keys", "", "file of API keys, see outrider keys; needed where other machines reach --http (edge.keys)")
+	f.StringSlice("origins", nil, "origins of web pages that may call the API, or * (edge.origins)")
+	f.Duration("drain", 0, "how long answers under way may go on after SIGTERM (edge.drain)")
 	f.String("cloud", cloudAddr, "address of the cloud (edge.cloud)")
 	f.String("target", "", "target's name; default: the pair's, or the cloud's first (edge.model)")
 	f.String("model", "", "the same as --target (edge.model)")
@@ -58,7 +65,7 @@ edge.cache, so the edge needs no file of the target.`,
 	f.String("translate", "auto", "a draft with other tokens than the target: auto (drafts text) or off (is refused) (edge.translate)")
 	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
 	f.Int("conversations", 64, "finished generations remembered for the next turn; 0: none (edge.conversations)")
-	bind(f, map[string]string{"conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
+	bind(f, map[string]string{"conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "keys": "edge.keys", "origins": "edge.origins", "drain": "edge.drain", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
 		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "translate": "edge.translate"})
 	f.StringVar(&draft, "draft", "", "name, GGUF file or embedded model, or none (edge.draft)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, default, or target passes per token at most (edge.run_ahead)")
@@ -91,6 +98,12 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	fallback, err := edge.ParseFallback(c.Fallback)
 	if err != nil {
 		return usagef("edge.fallback: %w", err)
+	}
+	var keys *openai.Keys
+	if c.Keys != "" {
+		if keys, err = openai.OpenKeys(c.Keys); err != nil {
+			return err
+		}
 	}
 	lis, err := c.open(ctx)
 	defer lis.close()
@@ -128,9 +141,9 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	if err := writeAddresses(run.address, lis.grpc, lis.admin, lis.web); err != nil {
 		return err
 	}
-	api := openai.New(e, openai.Config{Offline: fallback == edge.FallbackDraft, Fallback: fallback.String(), Page: page.Handler(),
+	api := openai.New(e, openai.Config{Keys: keys, Origins: c.Origins, Offline: fallback == edge.FallbackDraft, Fallback: fallback.String(), Page: page.Handler(),
 		Gatherer: reg, Logger: log})
-	return serveEdgeOn(ctx, e, lis, run.tracing.Handler(api), reg, run.tracing.ServerOptions())
+	return serveEdgeOn(ctx, e, lis, run.tracing.Handler(api), reg, c.Drain, run.tracing.ServerOptions())
 }
 
 // edgeListeners are where an edge listens; admin and web may be nil.
@@ -152,8 +165,8 @@ func (c *EdgeConfig) open(ctx context.Context) (l edgeListeners, err error) {
 	if l.web, err = listen(ctx, c.HTTP, "edge.http"); err != nil {
 		return l, err
 	}
-	if a, ok := l.web.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
-		return l, usagef("edge.http is %s, which other machines reach: use an address of 127.0.0.1", c.HTTP)
+	if a, ok := l.web.Addr().(*net.TCPAddr); c.Keys == "" && (!ok || !a.IP.IsLoopback()) {
+		return l, usagef("edge.http is %s, which other machines reach: make a key with `outrider keys add NAME` and name its file with --keys (edge.keys), or use an address of 127.0.0.1", c.HTTP)
 	}
 	return l, nil
 }
@@ -166,8 +179,9 @@ func (l edgeListeners) close() {
 	}
 }
 
-// serveEdgeOn serves programs on this device until ctx is done; requests under way are cancelled.
-func serveEdgeOn(ctx context.Context, e *edge.Edge, lis edgeListeners, api http.Handler, reg prometheus.Gatherer,
+// serveEdgeOn serves programs until ctx is done. Answers over HTTP may then go on for as long as drain
+// says; what is under way after that ends with an error.
+func serveEdgeOn(ctx context.Context, e *edge.Edge, lis edgeListeners, api http.Handler, reg prometheus.Gatherer, drain time.Duration,
 	options []grpc.ServerOption) error {
 	gs := grpc.NewServer(append(options, grpc.MaxRecvMsgSize(maxPrompt+1<<20))...)
 	outriderv1.RegisterEdgeServiceServer(gs, edge.NewService(e))
@@ -194,22 +208,28 @@ func serveEdgeOn(ctx context.Context, e *edge.Edge, lis edgeListeners, api http.
 		<-over.Done()
 		h.Shutdown()
 		gs.Stop()
-		endStreams(ws, e)
+		drainStreams(ws, e, drain)
 		return hs.Close()
 	})
 	return g.Wait()
 }
 
-// endStreams lets the API's answers end: at once, with an error that says why.
-func endStreams(s *http.Server, e *edge.Edge) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
+// drainStreams lets the API's answers end: by themselves for a while, then with an error that says why.
+func drainStreams(s *http.Server, e *edge.Edge, drain time.Duration) {
+	wait := func(d time.Duration) error {
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		defer cancel()
+		return s.Shutdown(ctx)
+	}
+	if wait(drain) == nil {
+		return
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = e.Close() // ends generations
 	}()
-	_ = s.Shutdown(ctx) // Close does what it could not
+	_ = wait(2 * time.Second) // Close does what it could not
 	_ = s.Close()
 	<-ended
 }

@@ -4,20 +4,44 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"github.com/outrider-llm/outrider/edge"
-	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/chat/reply"
 )
 
 // chatMessage is an answer, whole or in part.
 type chatMessage struct {
-	Role    string  `json:"role,omitempty"`
-	Content *string `json:"content,omitempty"`
+	Role      string     `json:"role,omitempty"`
+	Content   *string    `json:"content,omitempty"`
+	Reasoning *string    `json:"reasoning_content,omitempty"`
+	ToolCalls []toolCall `json:"tool_calls,omitempty"`
+}
+
+// wholeMessage is an answer whose content may be null.
+type wholeMessage struct {
+	Role      string     `json:"role"`
+	Content   *string    `json:"content"`
+	Refusal   *string    `json:"refusal"`
+	Reasoning *string    `json:"reasoning_content,omitempty"`
+	ToolCalls []toolCall `json:"tool_calls,omitempty"`
+}
+
+// toolCall is a call, or what is added to one.
+type toolCall struct {
+	Index    *int         `json:"index,omitempty"` // in streams
+	ID       string       `json:"id,omitempty"`
+	Type     string       `json:"type,omitempty"`
+	Function functionCall `json:"function"`
+}
+
+type functionCall struct {
+	Name      string `json:"name,omitempty"`
+	Arguments string `json:"arguments"`
 }
 
 type chatChoice struct {
-	Index   int         `json:"index"`
-	Message chatMessage `json:"message"`
-	Finish  string      `json:"finish_reason"`
+	Index    int          `json:"index"`
+	Message  wholeMessage `json:"message"`
+	Logprobs *logprobs    `json:"logprobs"`
+	Finish   string       `json:"finish_reason"`
 }
 
 type chatCompletion struct {
@@ -32,9 +56,10 @@ type chatCompletion struct {
 }
 
 type chunkChoice struct {
-	Index  int         `json:"index"`
-	Delta  chatMessage `json:"delta"`
-	Finish *string     `json:"finish_reason"`
+	Index    int         `json:"index"`
+	Delta    chatMessage `json:"delta"`
+	Logprobs *logprobs   `json:"logprobs,omitempty"`
+	Finish   *string     `json:"finish_reason"`
 }
 
 type chatChunk struct {
@@ -48,85 +73,29 @@ type chatChunk struct {
 	Outrider *outrider       `json:"outrider,omitempty"`
 }
 
-// outrider tells of each token how it came, and what is expected next.
-type outrider struct {
-	Tokens   []token   `json:"tokens,omitempty"`
-	Pending  *string   `json:"pending,omitempty"`
-	Progress *progress `json:"progress,omitempty"`
-}
-
-type token struct {
-	ID         int32  `json:"id"`
-	Text       string `json:"text"`
-	Fate       string `json:"fate"`
-	Late       bool   `json:"late,omitempty"`
-	Unverified bool   `json:"unverified,omitempty"`
-}
-
-// progress is edge.Progress as JSON.
-type progress struct {
-	At       float64 `json:"at_ms"`
-	Linked   bool    `json:"linked"`
-	Alone    bool    `json:"alone"`
-	Tokens   int     `json:"tokens"`
-	Depth    int     `json:"depth"`
-	Passes   int     `json:"passes"`
-	Step     float64 `json:"step_ms"`
-	Plain    float64 `json:"plain_step_ms"`
-	Uplink   int     `json:"uplink_bytes"`
-	Downlink int     `json:"downlink_bytes"`
-	Resumes  int     `json:"resumes"`
-	RTT      float64 `json:"rtt_ms"`
-}
-
-// fateOf is a fate's word on the wire.
-func fateOf(f speculative.Fate) string {
-	return [...]string{"unknown", "accepted", "correction", "bonus", "run_ahead"}[min(f, 4)]
-}
-
-func tokensOf(list []edge.GeneratedToken) []token {
-	out := make([]token, len(list))
-	for i, t := range list {
-		out[i] = token{ID: t.ID, Text: t.Text, Fate: fateOf(t.Fate), Late: t.Late, Unverified: t.Unverified}
-	}
-	return out
-}
-
-// outriderOf is the part of a chunk that the request's extension asks for, nil when nothing.
-func (x extension) outriderOf(d *delta) *outrider {
-	if !x.tokens && !x.pending && !x.progress {
-		return nil
-	}
-	o := &outrider{}
-	if x.tokens {
-		o.Tokens = tokensOf(d.tokens)
-	}
-	if x.pending {
-		o.Pending = &d.pending
-	}
-	if p := d.progress; x.progress {
-		o.Progress = &progress{At: ms(p.At), Linked: p.Linked, Alone: p.Alone, Tokens: p.Tokens, Depth: p.Depth, Passes: p.Passes,
-			Step: ms(p.Step), Plain: ms(p.Plain), Uplink: p.Uplink, Downlink: p.Downlink, Resumes: p.Resumes, RTT: ms(p.RTT)}
-	}
-	return o
-}
-
 // chat is POST /v1/chat/completions.
 func (s *server) chat(w http.ResponseWriter, r *http.Request, o *object) error {
-	j := &job{id: s.newID("chatcmpl-")}
+	j := &job{id: s.newID("chatcmpl-"), reads: true}
 	j.r.Messages = o.conversation("messages")
 	s.common(r.Context(), o, j)
 	j.r.MaxTokens = o.limit(0, "max_completion_tokens", "max_tokens")
-	o.unsupported("tools", "functions", "response_format", "logprobs", "top_logprobs", "audio", "modalities")
+	if o.flag("logprobs", false) {
+		j.r.Logprobs = 1 + int(o.whole("top_logprobs", 0, 0, maxLogprobs))
+	}
+	j.r.Variables = o.variables("chat_template_kwargs")
+	o.effort(o.text("reasoning_effort"), j)
+	tools := readTools(o, false)
+	s.constrained(o, j, tools, o.format("response_format", false), o.structured("structured_outputs"))
+	o.unsupported("functions", "function_call", "audio")
+	o.textOnly("modalities")
 	if *o.err != nil {
 		(*o.err).write(w)
 		return *o.err
 	}
 	if j.stream {
-		return s.chatStream(w, r, j)
+		return s.chatStream(w, r, j, tools)
 	}
-	c := &tokenCollector{}
-	answers, err := s.run(r.Context(), j, c)
+	answers, err := s.generate(r.Context(), j, tools, nothing{})
 	if err != nil {
 		errorOf(err, j.name).write(w)
 		return err
@@ -134,36 +103,42 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request, o *object) error {
 	out := chatCompletion{ID: j.id, Object: "chat.completion", Created: j.created, Model: j.name, Usage: usageOf(answers),
 		Metrics: metricsOf(answers, s.models.draft())}
 	for i, a := range answers {
-		text := a.text.String()
-		out.Choices = append(out.Choices, chatChoice{Index: i, Message: chatMessage{Role: "assistant", Content: &text}, Finish: a.finish})
+		out.Choices = append(out.Choices, a.choice(i))
 	}
 	if j.ext.tokens {
-		out.Outrider = &outrider{Tokens: tokensOf(c.tokens)}
+		out.Outrider = &outrider{Tokens: tokensOf(answers[0].tokens)}
 	}
 	writeJSON(w, http.StatusOK, out)
 	return nil
 }
 
-// tokenCollector keeps the first choice's tokens.
-type tokenCollector struct{ tokens []edge.GeneratedToken }
-
-func (c *tokenCollector) delta(choice int, d *delta) error {
-	if choice == 0 {
-		c.tokens = append(c.tokens, d.tokens...)
+// choice is an answer as a whole.
+func (a *answer) choice(index int) chatChoice {
+	c := chatChoice{Index: index, Message: wholeMessage{Role: "assistant"}, Finish: a.finish}
+	if text := a.text.String(); text != "" || len(a.calls) == 0 {
+		c.Message.Content = &text
 	}
-	return nil
+	if thought := a.thought.String(); thought != "" {
+		c.Message.Reasoning = &thought
+	}
+	for _, k := range a.calls {
+		c.Message.ToolCalls = append(c.Message.ToolCalls, toolCall{ID: k.id, Type: "function",
+			Function: functionCall{Name: k.name, Arguments: k.arguments.String()}})
+	}
+	if a.j.r.Logprobs > 0 {
+		c.Logprobs = logprobsOf(a.j.tok, a.tokens)
+	}
+	return c
 }
 
-func (c *tokenCollector) finish(int, *answer) error { return nil }
-
 // chatStream answers with server-sent events.
-func (s *server) chatStream(w http.ResponseWriter, r *http.Request, j *job) error {
+func (s *server) chatStream(w http.ResponseWriter, r *http.Request, j *job, tools *toolset) error {
 	out := newStream(w, s.c.Heartbeat, s.c.WriteTimeout)
 	defer out.close()
 	c := &chatSink{s: s, j: j, out: out, begun: make([]bool, j.n)}
-	answers, err := s.run(r.Context(), j, c)
+	answers, err := s.generate(r.Context(), j, tools, c)
 	if err != nil {
-		out.fail(errorOf(err, j.name), func(e *apiError) (string, any) { return "", map[string]any{"error": e} })
+		out.fail(errorOf(err, j.name), errorChunk)
 		return err
 	}
 	if j.usage {
@@ -176,6 +151,9 @@ func (s *server) chatStream(w http.ResponseWriter, r *http.Request, j *job) erro
 	out.done()
 	return nil
 }
+
+// errorChunk is how a stream of completions tells that it failed.
+func errorChunk(e *apiError) (string, any) { return "", map[string]any{"error": e} }
 
 // chatSink writes chunks.
 type chatSink struct {
@@ -207,26 +185,54 @@ func (c *chatSink) begin(choice int) error {
 
 func (c *chatSink) delta(choice int, d *delta) error {
 	o := c.j.ext.outriderOf(d)
-	if d.text == "" && o == nil {
+	if len(d.parts) == 0 && o == nil && (c.j.r.Logprobs == 0 || len(d.tokens) == 0) {
 		return nil
 	}
 	if err := c.begin(choice); err != nil {
 		return err
 	}
 	k := c.chunk()
-	k.Choices, k.Outrider = []chunkChoice{{Index: choice}}, o
-	if d.text != "" {
-		k.Choices[0].Delta.Content = &d.text
+	k.Choices, k.Outrider = []chunkChoice{{Index: choice, Delta: messageOf(d.parts)}}, o
+	if c.j.r.Logprobs > 0 && len(d.tokens) > 0 {
+		k.Choices[0].Logprobs = logprobsOf(c.j.tok, d.tokens)
 	}
 	return c.out.send("", k)
 }
 
-func (c *chatSink) finish(choice int, a *answer) error {
+// messageOf puts parts into one delta.
+func messageOf(parts []part) chatMessage {
+	var m chatMessage
+	add := func(p **string, text string) {
+		if *p == nil {
+			*p = new(string)
+		}
+		**p += text
+	}
+	for _, p := range parts {
+		switch p.Kind {
+		case reply.Text:
+			add(&m.Content, p.Text)
+		case reply.Thought:
+			add(&m.Reasoning, p.Text)
+		case reply.Call:
+			m.ToolCalls = append(m.ToolCalls, toolCall{Index: &p.Call, ID: p.id, Type: "function", Function: functionCall{Name: p.Text}})
+		case reply.Arguments:
+			if n := len(m.ToolCalls); n > 0 && *m.ToolCalls[n-1].Index == p.Call {
+				m.ToolCalls[n-1].Function.Arguments += p.Text
+				continue
+			}
+			m.ToolCalls = append(m.ToolCalls, toolCall{Index: &p.Call, Function: functionCall{Arguments: p.Text}})
+		}
+	}
+	return m
+}
+
+func (c *chatSink) finish(choice int, d *delta, a *answer) error {
 	if err := c.begin(choice); err != nil {
 		return err
 	}
 	k := c.chunk()
-	k.Choices = []chunkChoice{{Index: choice, Finish: &a.finish}}
+	k.Choices = []chunkChoice{{Index: choice, Delta: messageOf(d.parts), Finish: &a.finish}}
 	if c.finished = append(c.finished, a); len(c.finished) == c.j.n && !c.j.usage {
 		k.Metrics = metricsOf(c.finished, c.s.models.draft())
 	}

@@ -1,8 +1,8 @@
 package openai
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -115,12 +115,14 @@ func (e *apiError) write(w http.ResponseWriter) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil { // no value of ours does this
-		status, b = http.StatusInternalServerError, []byte(`{"error":{"message":"the answer cannot be written as JSON","type":"server_error","param":null,"code":null}}`)
+	var b bytes.Buffer
+	if err := encode(&b, v); err != nil { // no value of ours does this
+		status = http.StatusInternalServerError
+		b.Reset()
+		b.WriteString(`{"error":{"message":"the answer cannot be written as JSON","type":"server_error","param":null,"code":null}}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // a client that is gone needs no answer
+	_, _ = w.Write(b.Bytes()) // a client that is gone needs no answer
 }

@@ -9,8 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outrider-llm/outrider/chat"
+	"github.com/outrider-llm/outrider/chat/reply"
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/speculative"
+	"github.com/outrider-llm/outrider/tokenizer"
 )
 
 // job is a request in the edge's terms.
@@ -21,10 +24,26 @@ type job struct {
 	name    string // as the answer calls it
 	r       edge.Request
 	n       int
+	prompts []prompt // of /v1/completions, which takes several
 	stream  bool
 	usage   bool // a stream ends with the usage
 	ext     extension
+	reads   bool                 // thoughts and calls are told apart from text
+	keep    bool                 // tokens are kept for the end
+	style   reply.Style          // how the model writes them
+	tools   []reply.Tool         // that it may call
+	markers map[int32]string     // control tokens that mean something in the style
+	tok     *tokenizer.Tokenizer // nil: not needed, or there is none
 }
+
+// prompt is text, or tokens.
+type prompt struct {
+	text   string
+	tokens []edge.Token
+}
+
+// choices is how many answers there are.
+func (j *job) choices() int { return max(1, len(j.prompts)) * j.n }
 
 // extension is what a request asks of Outrider beyond OpenAI's protocol, in its field "outrider".
 type extension struct {
@@ -36,6 +55,9 @@ func (s *server) common(ctx context.Context, o *object, j *job) {
 	j.created = s.now().Unix()
 	j.model = o.text("model")
 	j.r.Model = j.model
+	if j.r.User = o.text("user"); caller(ctx) != "" { // keys keep their users apart
+		j.r.User = caller(ctx) + " " + j.r.User
+	}
 	j.stream = o.flag("stream", false)
 	so := o.sub("stream_options")
 	j.usage = so.flag("include_usage", false)
@@ -128,6 +150,23 @@ func (s *server) extension(o *object, j *job) {
 // maxDepth that a request may ask for.
 const maxDepth = 64
 
+// prepare is the last step before a job runs: what needs the target's tokenizer.
+func (s *server) prepare(ctx context.Context, j *job, tools *toolset) *apiError {
+	j.keep = j.r.Logprobs > 0 || j.ext.tokens
+	if j.reads || j.r.Logprobs > 0 {
+		tok, err := s.e.Tokenizer(ctx, j.model)
+		if err != nil {
+			return errorOf(err, j.model)
+		}
+		j.tok = tok
+	}
+	if j.reads {
+		tools.apply(j, s.styles.of(j.tok, j.r.Variables))
+		j.markers = markers(j.style, j.tok)
+	}
+	return nil
+}
+
 // unsupported refuses parameters that would change the answer and are not there.
 func (o *object) unsupported(names ...string) {
 	for _, name := range names {
@@ -158,20 +197,100 @@ func (o *object) conversation(name string) []edge.Message {
 		}
 		out = append(out, m.message())
 	}
+	nameResults(out)
 	return out
 }
 
 func (o *object) message() edge.Message {
 	m := edge.Message{Role: o.must("role")}
 	switch m.Role {
-	case "system", "user", "assistant":
+	case "system", "user":
+	case "assistant":
+		if m.Reasoning = o.text("reasoning_content"); m.Reasoning == "" {
+			m.Reasoning = o.text("reasoning") // as some servers name it
+		}
+		m.ToolCalls = o.calls("tool_calls")
+	case "tool":
+		m.ToolCallID, m.Name = o.must("tool_call_id"), o.text("name")
 	case "developer": // what newer clients call it
 		m.Role = "system"
 	default:
 		o.fail("role", "invalid_value", "'%srole' is %.40q, must be system, developer, user, assistant or tool", o.path, m.Role)
 	}
-	m.Content = o.content("content")
+	if m.Content = o.content("content"); m.Content == "" && m.Role != "tool" && len(m.ToolCalls) == 0 {
+		o.fail("content", "invalid_value", "'%scontent' is empty: give it at least one character", o.path)
+	}
 	return m
+}
+
+// calls reads those that an assistant made earlier.
+func (o *object) calls(name string) []chat.ToolCall {
+	var out []chat.ToolCall
+	for i, raw := range o.list(name, maxTools) {
+		e := o.element(at(name, i), raw)
+		f := e.sub("function")
+		c := chat.ToolCall{ID: e.text("id"), Name: f.must("name")}
+		c.Arguments = f.arguments("arguments")
+		out = append(out, c)
+	}
+	return out
+}
+
+// arguments reads a call's arguments, a JSON object written into a string.
+func (o *object) arguments(name string) json.RawMessage {
+	s := o.text(name)
+	var v map[string]json.RawMessage
+	if strings.TrimSpace(s) != "" && json.Unmarshal([]byte(s), &v) != nil {
+		o.fail(name, "invalid_value", "'%s%s' is not a JSON object in a string", o.path, name)
+	}
+	b, _ := json.Marshal(s) // a string never fails
+	return b
+}
+
+// nameResults gives each result the name of the function that was called, which some templates show.
+func nameResults(messages []edge.Message) {
+	names := map[string]string{}
+	for i, m := range messages {
+		for _, c := range m.ToolCalls {
+			names[c.ID] = c.Name
+		}
+		if m.Role == "tool" && m.Name == "" {
+			messages[i].Name = names[m.ToolCallID]
+		}
+	}
+}
+
+// maxVariables of a chat template.
+const maxVariables = 32
+
+// variables reads those of the chat template: texts, numbers and booleans.
+func (o *object) variables(name string) map[string]any {
+	v := o.sub(name)
+	if len(v.m) > maxVariables {
+		o.fail(name, "invalid_value", "'%s%s' has %d entries, at most %d are allowed", o.path, name, len(v.m), maxVariables)
+		return nil
+	}
+	out := map[string]any{}
+	for key, raw := range v.m {
+		var x any
+		switch json.Unmarshal(raw, &x); x.(type) { //nolint:errcheck // it was valid JSON as a whole
+		case bool, string, float64:
+			out[key] = x
+		case nil:
+		default:
+			v.wrong(key, "a boolean, a number or a string")
+		}
+	}
+	return out
+}
+
+// textOnly takes a list of modalities that is ["text"].
+func (o *object) textOnly(name string) {
+	for i, kind := range o.texts(name, 8) {
+		if kind != "text" {
+			o.fail(at(name, i), "unsupported_value", "'%s%s' is %.40q: this edge answers in text", o.path, at(name, i), kind)
+		}
+	}
 }
 
 // content reads a text, or parts of which only texts are taken.

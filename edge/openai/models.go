@@ -191,3 +191,12 @@ func (c *catalogue) draft() string {
 	defer c.mu.Unlock()
 	return c.last.Draft
 }
+
+// embeddings says that there are none: the draft and the target give tokens only.
+func (s *server) embeddings(w http.ResponseWriter, _ *http.Request, _ *object) error {
+	e := newError(http.StatusNotImplemented, typeInvalid, "", "unsupported_endpoint",
+		"this edge's models give no embeddings: ask a server with an embedding model")
+	e.final = true
+	e.write(w)
+	return e
+}

@@ -71,6 +71,7 @@ type server struct {
 	begun  time.Time
 	now    func() time.Time
 	newID  func(prefix string) string
+	styles styles
 }
 
 // New makes the handler of all endpoints.
@@ -97,6 +98,9 @@ func (s *server) handler() http.Handler {
 	}
 	get := func(path string, h http.HandlerFunc) { mux.Handle("GET "+path, s.protected(h)) }
 	post("/v1/chat/completions", s.chat)
+	post("/v1/completions", s.completions)
+	post("/v1/responses", s.responses)
+	post("/v1/embeddings", s.embeddings)
 	get("/v1/models", s.listModels)
 	get("/v1/models/{id...}", s.getModel)
 	get("/outrider/status", s.status)

@@ -69,12 +69,19 @@ func (s *stream) send(name string, v any) error {
 		s.buf.WriteString("event: " + name + "\n")
 	}
 	s.buf.WriteString("data: ")
-	if err := json.NewEncoder(&s.buf).Encode(v); err != nil { // ends the line
+	if err := encode(&s.buf, v); err != nil { // ends the line
 		return err
 	}
 	s.buf.WriteByte('\n')
 	s.write(s.buf.Bytes())
 	return s.err
+}
+
+// encode writes JSON and the end of the line. Nothing here is read as HTML, so < stays <.
+func encode(b *bytes.Buffer, v any) error {
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }
 
 // done ends a stream of chat completions.

@@ -21,9 +21,12 @@ type usageDetails struct {
 
 func usageOf(answers []*answer) *usage {
 	u := &usage{}
-	for _, a := range answers {
-		u.PromptTokens = max(u.PromptTokens, a.sum.PromptTokens) // all choices have one prompt
+	for i, a := range answers {
+		if i%a.j.n == 0 { // the choices of a prompt share it
+			u.PromptTokens += a.sum.PromptTokens
+		}
 		u.CompletionTokens += a.sum.Tokens
+		u.Details.Reasoning += a.thoughtTokens
 	}
 	u.TotalTokens = u.PromptTokens + u.CompletionTokens
 	return u
