@@ -144,8 +144,9 @@ func (r *pairReport) measure(ctx context.Context, f pairFlags, t, d ModelConfig,
 		defer func() { _ = h.Close() }() // nothing is left to lose
 		running = append(running, h)
 	}
+	inner := running[1]
 	if r.AsText {
-		running[1] = translate.New(running[1], draftTok, tok)
+		running[1] = translate.New(inner, draftTok, tok)
 	}
 	var cost speculative.Cost
 	for i, temperature := range f.temperatures {
@@ -160,6 +161,11 @@ func (r *pairReport) measure(ctx context.Context, f pairFlags, t, d ModelConfig,
 		}
 		if err != nil {
 			return err
+		}
+		if i == 0 && r.AsText { // what it has said before is not drafted again, so time it by itself
+			if speeds.Draft, err = textSpeed(ctx, inner, running[1], draftTok); err != nil {
+				return err
+			}
 		}
 		if i == 0 {
 			r.DraftMs, r.TargetMs = milliseconds(speeds.Draft), milliseconds(speeds.Target)
@@ -176,6 +182,34 @@ func (r *pairReport) measure(ctx context.Context, f pairFlags, t, d ModelConfig,
 		r.Results = append(r.Results, x)
 	}
 	return nil
+}
+
+// textSpeed is how long a draft that drafts text takes for a token of the target.
+func textSpeed(ctx context.Context, inner, translated backend.Model, tok *tokenizer.Tokenizer) (time.Duration, error) {
+	prompt := tok.Encode(pairSamples[0], tokenizer.Options{AddBOS: tok.AddBOS()})
+	const sequence, tokens = 2, 24
+	var first time.Time
+	n := 0
+	err := inner.Draft(ctx, backend.DraftRequest{MaxTokens: tokens, Segment: backend.Segment{Sequence: sequence, Tokens: prompt,
+		Setup: &backend.Setup{PromptLength: len(prompt)}}}, func(speculative.Choice) bool {
+		if n++; n == 1 {
+			first = time.Now()
+		}
+		return true
+	})
+	if err == nil {
+		err = inner.Release(ctx, []backend.Sequence{sequence})
+	}
+	if err != nil || n < 2 {
+		return 0, err
+	}
+	each := time.Since(first) / time.Duration(n-1)
+	if t, ok := translated.(*translate.Model); ok {
+		if u := t.Uses(); u.Drafted > u.Proposed {
+			each = each * time.Duration(u.Drafted) / time.Duration(u.Proposed)
+		}
+	}
+	return each, nil
 }
 
 // pairSamples are continued by base models and by instruct models alike.
