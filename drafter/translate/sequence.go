@@ -109,7 +109,7 @@ func (s *sequence) spell(at, to int) {
 	for at < to {
 		if k := s.syms[at]; k >= control {
 			at++
-			s.spellControl(Token(k-control), at)
+			s.spellControl(k-control, at)
 			continue
 		}
 		n := at
@@ -204,7 +204,7 @@ func (s *sequence) propose() proposal {
 		return proposal{}
 	}
 	if k := next[0]; k >= control {
-		return proposal{tokens: []Token{Token(k - control)}, width: 1, settled: true}
+		return proposal{tokens: []Token{k - control}, width: 1, settled: true}
 	}
 	n := slices.IndexFunc(next, func(k symbol) bool { return k >= control })
 	closed := n >= 0

@@ -77,7 +77,7 @@ func TestAnyLogIsTranslated(t *testing.T) {
 
 func FuzzTranslate(f *testing.F) {
 	target := tokenizerOf(f, "outrider-demo-target")
-	f.Add(uint64(1), "Once upon a time \xf0\x9f\x98 <|end|> ​ ∆")
+	f.Add(uint64(1), "Once upon a time \xf0\x9f\x98 <|end|> \u200b ∆")
 	f.Fuzz(func(t *testing.T, seed uint64, text string) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		m := &teller{tok: target, text: []byte(text), context: 32, seqs: map[backend.Sequence][]Token{}}
