@@ -68,7 +68,7 @@ func (r *Reader) Finish() []Part { return r.read(true) }
 
 func (r *Reader) read(final bool) []Part {
 	r.parts = nil
-	for r.where(r, final) { //nolint:revive // each step reads on
+	for r.where(r, final) {
 	}
 	return r.parts
 }

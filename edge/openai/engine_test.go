@@ -151,8 +151,14 @@ func serve(t *testing.T, e Engine, c Config) *api {
 	return &api{t, s, h.URL}
 }
 
+// head is an answer without its body.
+type head struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // call sends a request and reads the whole answer.
-func (a *api) call(method, path, body string, header ...string) (*http.Response, string) {
+func (a *api) call(method, path, body string, header ...string) (head, string) {
 	a.t.Helper()
 	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, strings.NewReader(body))
 	if err != nil {
@@ -173,7 +179,7 @@ func (a *api) call(method, path, body string, header ...string) (*http.Response,
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		a.t.Fatal(err)
 	}
-	return resp, string(b)
+	return head{resp.StatusCode, resp.Header}, string(b)
 }
 
 func (a *api) post(path, body string) (int, string) {
