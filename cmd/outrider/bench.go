@@ -15,6 +15,6 @@ func newBench() *cobra.Command {
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLossless(), newLoad(), newTurns(), newEngines())
+	c.AddCommand(newLossless(), newWAN(), newLoad(), newTurns(), newEngines())
 	return c
 }
