@@ -294,7 +294,10 @@ func TestDraftWithOtherTokensDraftsText(t *testing.T) {
 // A draft whose matrices have more rows than the target's vocabulary never proposes those.
 func TestDraftWithMoreRows(t *testing.T) {
 	p := demoPacked(t)
-	r := newRig(t, link.Config{}, learning(p, t.TempDir(), true), func(r *rig) { r.draft.info.VocabularySize *= 2 })
+	r := newRig(t, link.Config{}, learning(p, t.TempDir(), true), func(r *rig) {
+		r.draft.info.VocabularySize *= 2
+		r.target.step = 10 * time.Millisecond // else it may have said all before the draft's first token
+	})
 	c, s := r.generate(hello, nil)
 	r.checkText(p, c)
 	if s.Drafted == 0 {
