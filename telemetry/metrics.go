@@ -154,13 +154,15 @@ func Version() (version, revision string) {
 	return version, revision
 }
 
-// RegisterBuild publishes what this process is: one series per engine that it runs.
-func RegisterBuild(reg prometheus.Registerer, engines ...string) {
+// RegisterBuild publishes what this process is: one series per engine that it runs. The function adds one.
+func RegisterBuild(reg prometheus.Registerer, engines ...string) (add func(engine string)) {
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "outrider", Name: "build_info",
 		Help: "1; its labels tell version, commit, Go release and engine of a model."}, []string{"version", "revision", "go", "engine"})
 	version, revision := Version()
+	add = func(engine string) { info.WithLabelValues(version, revision, runtime.Version(), engine).Set(1) }
 	for _, e := range engines {
-		info.WithLabelValues(version, revision, runtime.Version(), e).Set(1)
+		add(e)
 	}
 	reg.MustRegister(info)
+	return add
 }

@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
-	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/telemetry"
 )
@@ -35,15 +32,17 @@ demo target.
 shows, or a GGUF file; NAME=FILE gives it a name of its own. It can be repeated; the first is the
 default. More settings of each target (plugin binary, checksum, environment) go into the
 configuration file, see docs/configuration.md. The admin address serves /metrics, /healthz and
-/readyz.
+/readyz. Sessions are served as soon as their target is loaded.
 
-SIGTERM drains: new sessions are refused, present ones go on until cloud.drain has passed and
+When the configuration file changes, and on SIGHUP, it is read anew: targets that are new or have
+changed are loaded and then take over, and no session is dropped. SIGTERM drains: new sessions are refused, present ones go on until cloud.drain has passed and
 then resume on another cloud.`,
 		Example: `  outrider cloud
   outrider cloud --target llama=llama-1b-q8_0.gguf --option threads=8 --listen 0.0.0.0:7600
   outrider cloud --target big --target small             # names, see docs/configuration.md
   outrider cloud --engine mock --option step=40ms --option vocab=32000   # for load tests`,
-		Args: noArgs,
+		Args:        noArgs,
+		Annotations: map[string]string{reloads: "yes"},
 		RunE: func(c *cobra.Command, _ []string) error {
 			return flags.run(c, func(cfg *Config) error { return cfg.cloudFlags(targets, ahead, &flags.models) }, serveCloud)
 		},
@@ -91,7 +90,7 @@ func (c *Config) cloudFlags(targets []string, ahead string, flags *modelFlags) e
 	return c.Models.resolve(c.Cloud.Targets)
 }
 
-// serveCloud launches the targets and serves until ctx is done.
+// serveCloud serves until ctx is done, also while targets are being loaded.
 func serveCloud(ctx context.Context, run *serverRun) error {
 	c, log := run.cfg.Cloud, run.log
 	lis, err := listen(ctx, c.Listen, "cloud.listen")
@@ -106,78 +105,34 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 		}
 		defer func() { _ = admin.Close() }() // as above
 	}
-	targets, stop, err := launchTargets(ctx, c.Targets, log)
-	defer stop()
-	if err != nil {
-		return err
-	}
 	reg := telemetry.NewRegistry()
-	telemetry.RegisterBuild(reg, enginesOf(targets)...)
-	srv, err := cloud.NewServer(cloud.Config{Targets: targets, MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead),
+	srv, err := cloud.NewServer(cloud.Config{Targets: announced(c.Targets), MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead),
 		Pace: pace(c.Pace), IdleTTL: c.IdleTTL, Prefixes: orNone(c.Prefixes), PrefixTTL: c.PrefixTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
 	if err != nil {
 		return err
 	}
+	targets := newFleet(srv, log, telemetry.RegisterBuild(reg))
+	defer targets.close()
 	defer srv.Close()
-	for _, t := range targets {
-		i := t.Model.Info()
-		log.Info("target", "name", t.Name, "engine", i.Engine, "parameters", i.Parameters, "context", i.ContextLength,
-			"numerics", i.Numerics, "pace", t.Pace)
-	}
-	log.Info("cloud is serving", "listen", lis.Addr().String(), "admin", addrOf(admin))
-	if err := writeAddresses(run.address, lis, admin); err != nil {
+	if err := targets.set(c.Targets); err != nil {
 		return err
 	}
-	return cloud.Serve(ctx, srv, cloud.ServeConfig{Listener: lis, Admin: admin, Gatherer: reg, DrainTimeout: c.Drain,
-		Options: run.tracing.ServerOptions()})
-}
-
-// enginesOf names the targets' engines, each once.
-func enginesOf(targets []cloud.Target) (names []string) {
-	for _, t := range targets {
-		if e := t.Model.Info().Engine; !slices.Contains(names, e) {
-			names = append(names, e)
+	log.Info("cloud is serving", "listen", lis.Addr().String(), "admin", addrOf(admin))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := targets.settled(ctx, c.FailFast); err != nil || ctx.Err() != nil {
+			return err
 		}
-	}
-	return names
-}
-
-// launchTargets starts the plugins one after the other; stop ends those that run.
-func launchTargets(ctx context.Context, configs []ModelConfig, log *slog.Logger) (targets []cloud.Target, stop func(), err error) {
-	var hosts []io.Closer
-	stop = func() {
-		for _, h := range hosts {
-			_ = h.Close() // the host logs what goes wrong
-		}
-	}
-	for _, m := range configs {
-		step, position, err := m.pace()
-		if err != nil {
-			return nil, stop, err
-		}
-		tok, err := m.tokenizer()
-		if err != nil {
-			return nil, stop, err
-		}
-		packed, err := m.packed()
-		if err != nil {
-			return nil, stop, err
-		}
-		h, err := m.launch(ctx, "target "+m.label(), log)
-		if err != nil {
-			return nil, stop, err
-		}
-		hosts = append(hosts, h)
-		t := cloud.Target{Name: m.label(), Model: h, Tokenizer: packed}
-		if tok != nil {
-			t.Bytes = tok.Bytes
-		}
-		if step > 0 || position > 0 {
-			t.Model, t.Pace = backend.Paced(h, step, position), m.Pace
-		}
-		targets = append(targets, t)
-	}
-	return targets, stop, nil
+		return writeAddresses(run.address, lis, admin)
+	})
+	g.Go(func() error {
+		run.follow(ctx, func(_ context.Context, next *Config) error { return targets.set(next.Cloud.Targets) })
+		return nil
+	})
+	g.Go(func() error {
+		return cloud.Serve(ctx, srv, cloud.ServeConfig{Listener: lis, Admin: admin, Gatherer: reg, DrainTimeout: c.Drain, Options: run.tracing.ServerOptions()})
+	})
+	return g.Wait()
 }
 
 // listen opens an address and says which setting to change when that fails.

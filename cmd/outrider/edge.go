@@ -112,7 +112,7 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	}
 	var draft backend.Model
 	if c.Draft.Model != "none" {
-		h, err := c.Draft.launch(ctx, "draft "+c.Draft.label(), log)
+		h, err := c.Draft.launch(ctx, "draft "+c.Draft.label(), log, nil)
 		if err != nil {
 			return err
 		}

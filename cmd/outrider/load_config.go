@@ -23,6 +23,7 @@ import (
 // sources says where the values of a configuration come from.
 type sources struct {
 	file  string            // that was read; empty: none
+	text  []byte            // of the file
 	lines map[string]int    // of the file's keys
 	of    map[string]string // "environment NAME" or "flag --name", by key
 }
@@ -115,7 +116,7 @@ func (s *sources) loadFile(k *koanf.Koanf, path string) error {
 	if err != nil {
 		return usagef("cannot read the configuration file: %w", err)
 	}
-	s.file = path
+	s.file, s.text = path, text
 	if s.lines, err = checkKeys(path, text); err != nil {
 		return err
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -62,7 +65,7 @@ func addPairFlag(f *pflag.FlagSet) {
 	bind(f, map[string]string{"pair": "pair"})
 }
 
-// server is a running server's view of its configuration.
+// serverRun is a running server's view of its configuration.
 type serverRun struct {
 	cfg     *Config
 	load    func() (*Config, error) // reads the configuration anew
@@ -70,10 +73,16 @@ type serverRun struct {
 	log     *slog.Logger
 	address string // file for the addresses that were opened; empty: none
 	tracing *telemetry.Tracing
+	section string         // cloud or edge
+	file    string         // the configuration's, there or not
+	hangup  chan os.Signal // SIGHUP
 }
 
 // run loads the configuration, with what only flags can say put in by set, and serves until the context ends.
 func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(context.Context, *serverRun) error) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	var tracing *telemetry.Tracing
 	load := func() (*Config, error) {
 		cfg, err := loadConfig(c)
@@ -102,7 +111,9 @@ func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(
 	cfg.traced(tracing)
 	ctx, stop := s.child.follow(c.Context(), c.InOrStdin())
 	defer stop()
-	return serve(ctx, &serverRun{cfg: cfg, load: load, level: level, log: log, address: s.child.addressFile, tracing: tracing})
+	file, _ := c.Flags().GetString("config")
+	return serve(ctx, &serverRun{cfg: cfg, load: load, level: level, log: log, address: s.child.addressFile, tracing: tracing,
+		section: c.Name(), file: firstWord(file, defaultFile), hangup: hangup})
 }
 
 // traced makes the plugins take part in the traces.
