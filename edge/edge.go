@@ -187,6 +187,7 @@ type Status struct {
 	Model         string                   // what requests that name none get; empty: the first target
 	Cloud         string
 	RTT           time.Duration // to the cloud, 0: not measured
+	Fallback      Fallback      // what happens with no cloud in reach
 	Note          string        // what does not work as configured, and why
 }
 
@@ -196,7 +197,7 @@ const statusTimeout = 2 * time.Second
 // Status asks the cloud what it serves; a cloud out of reach is told in the note.
 func (e *Edge) Status(ctx context.Context) (Status, error) {
 	e = e.current()
-	s := Status{Cloud: e.c.Cloud, Model: e.c.Model}
+	s := Status{Cloud: e.c.Cloud, Model: e.c.Model, Fallback: e.c.Fallback}
 	switch {
 	case e.c.Draft == nil:
 		s.Note = "no draft is configured: the target works alone"

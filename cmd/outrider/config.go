@@ -58,7 +58,7 @@ type EdgeConfig struct {
 type LogConfig struct {
 	Level   string `koanf:"level" doc:"debug, info, warn or error" live:"yes"`
 	Format  string `koanf:"format" doc:"text or json"`
-	Prompts bool   `koanf:"prompts" doc:"also log what people ask and are told; false: no such text is logged"`
+	Prompts bool   `koanf:"prompts" doc:"also log what people ask and are told; false: no such text is logged" live:"yes"`
 }
 
 // TelemetryConfig configures traces.

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/edge/openai"
@@ -45,7 +44,8 @@ docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:77
   outrider edge --cloud gpu1:7600 --target big --draft small    # by name, see docs/configuration.md
   outrider edge --draft none                      # the target works alone
   outrider edge --http 0.0.0.0:7780 --keys keys   # for other machines; "outrider keys add NAME --file keys" makes a key`,
-		Args: noArgs,
+		Args:        noArgs,
+		Annotations: map[string]string{reloads: "yes"},
 		RunE: func(c *cobra.Command, _ []string) error {
 			return flags.run(c, func(cfg *Config) error { return cfg.edgeFlags(draft, ahead, &flags.models) }, serveEdge)
 		},
@@ -95,11 +95,8 @@ func (c *Config) edgeFlags(draft, ahead string, models *modelFlags) error {
 // serveEdge launches the draft and serves until ctx is done.
 func serveEdge(ctx context.Context, run *serverRun) error {
 	c, log := run.cfg.Edge, run.log
-	fallback, err := edge.ParseFallback(c.Fallback)
-	if err != nil {
-		return usagef("edge.fallback: %w", err)
-	}
 	var keys *openai.Keys
+	var err error
 	if c.Keys != "" {
 		if keys, err = openai.OpenKeys(c.Keys); err != nil {
 			return err
@@ -110,40 +107,27 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	if err != nil {
 		return err
 	}
-	var draft backend.Model
-	if c.Draft.Model != "none" {
-		h, err := c.Draft.launch(ctx, "draft "+c.Draft.label(), log, nil)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = h.Close() }() // the host logs what goes wrong
-		draft = h
-	}
-	tok, learn, err := c.vocabulary()
-	if err != nil {
-		return err
-	}
 	reg := telemetry.NewRegistry()
-	engine := "none"
-	if draft != nil {
-		engine = draft.Info().Engine
-	}
-	telemetry.RegisterBuild(reg, engine)
-	e, err := edge.New(edge.Config{Draft: draft, Tokenizer: tok, Learn: learn, Cache: c.cache(log), Cloud: c.Cloud, Model: c.Model, Fallback: fallback,
-		FallbackAfter: c.FallbackAfter, RunAhead: float64(c.RunAhead), Depth: c.Depth, Branches: c.Branches, NoTranslate: c.Translate == "off", Logger: log, Metrics: edge.NewMetrics(reg),
-		Tracing: run.tracing, Dial: run.tracing.DialOptions(), LogPrompts: run.cfg.Log.Prompts, Conversations: orNone(c.Conversations)})
+	r, err := newEdgeRun(ctx, run, edge.NewMetrics(reg), telemetry.RegisterBuild(reg))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = e.Close() }() // ends streams, nothing to report
+	defer r.close()
 	log.Info("edge is serving", "listen", addrOf(lis.grpc), "admin", addrOf(lis.admin), "http", addrOf(lis.web), "cloud", c.Cloud, "draft", c.Draft.label(),
 		"fallback", c.Fallback)
 	if err := writeAddresses(run.address, lis.grpc, lis.admin, lis.web); err != nil {
 		return err
 	}
-	api := openai.New(e, openai.Config{Keys: keys, Origins: c.Origins, Offline: fallback == edge.FallbackDraft, Fallback: fallback.String(), Page: page.Handler(),
-		Gatherer: reg, Logger: log})
-	return serveEdgeOn(ctx, e, lis, run.tracing.Handler(api), reg, c.Drain, run.tracing.ServerOptions())
+	api := openai.New(r.edge, openai.Config{Keys: keys, Origins: c.Origins, Page: page.Handler(), Gatherer: reg, Logger: log})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		run.follow(ctx, r.apply)
+		return nil
+	})
+	g.Go(func() error {
+		return serveEdgeOn(ctx, r.edge, lis, run.tracing.Handler(api), reg, c.Drain, run.tracing.ServerOptions())
+	})
+	return g.Wait()
 }
 
 // edgeListeners are where an edge listens; admin and web may be nil.

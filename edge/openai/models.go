@@ -131,7 +131,7 @@ func (s *server) noCloud(w http.ResponseWriter, r *http.Request) {
 // ready says whether a request would be answered now.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	st, err := s.models.get(r.Context(), false)
-	if err == nil && (len(st.Targets) > 0 || s.c.Offline) {
+	if err == nil && (len(st.Targets) > 0 || st.Fallback == edge.FallbackDraft) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 		return
 	}
@@ -161,7 +161,7 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 	}
 	mode := "cooperative"
 	switch {
-	case len(targets) == 0 && s.c.Offline:
+	case len(targets) == 0 && st.Fallback == edge.FallbackDraft:
 		mode = "edge" // the draft answers alone
 	case len(targets) == 0:
 		mode = "none"
@@ -170,7 +170,7 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"targets": targets, "model": s.models.name(r.Context(), ""), "draft": st.Draft,
 		"draft_numerics": st.DraftNumerics, "cloud": st.Cloud, "rtt_ms": ms(st.RTT), "mode": mode, "note": st.Note,
-		"fallback": s.c.Fallback, "supports": s.supports(st.Draft != "")})
+		"fallback": st.Fallback.String(), "supports": s.supports(st.Draft != "")})
 }
 
 // supports says which values of the extension's fields mean something here.

@@ -33,8 +33,6 @@ type Config struct {
 	MaxChoices   int           // n of one request; default 16
 	Heartbeat    time.Duration // a comment on a stream that is silent for this long; default 10 s
 	WriteTimeout time.Duration // a client that takes longer to read what is sent is given up; default 30 s
-	Offline      bool          // answers come also with no cloud in reach
-	Fallback     string        // what the edge does with no cloud in reach, for those who ask its status
 	Gatherer     prometheus.Gatherer
 	Page         http.Handler // at /; nil: none
 	Logger       *slog.Logger

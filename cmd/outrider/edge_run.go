@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/edge"
+)
+
+// edgeRun is the part of a running edge that a new configuration changes.
+type edgeRun struct {
+	run     *serverRun
+	metrics *edge.Metrics
+	loaded  func(engine string) // told of each draft that is there
+	edge    *edge.Edge
+	cfg     *Config // in force
+	draft   *draftHost
+}
+
+// draftHost is a draft's plugin, closed when no configuration uses it that has generations.
+type draftHost struct {
+	host  *backend.Host // nil: no draft
+	users atomic.Int32
+}
+
+func (d *draftHost) release() {
+	if d.users.Add(-1) == 0 && d.host != nil {
+		_ = d.host.Close() // the host logs what goes wrong
+	}
+}
+
+// newEdgeRun launches the draft and makes the edge. Close it after use.
+func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, loaded func(string)) (*edgeRun, error) {
+	r := &edgeRun{run: run, metrics: metrics, loaded: loaded, cfg: run.cfg}
+	var err error
+	if r.draft, err = r.launch(ctx, run.cfg); err != nil {
+		return nil, err
+	}
+	c, err := r.config(run.cfg, r.draft)
+	if err == nil {
+		r.edge, err = edge.New(c)
+	}
+	if err != nil {
+		r.draft.release()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *edgeRun) close() {
+	_ = r.edge.Close() // ends streams, nothing to report
+	r.draft.release()
+}
+
+func (r *edgeRun) launch(ctx context.Context, c *Config) (*draftHost, error) {
+	d, engine := &draftHost{}, "none"
+	if m := c.Edge.Draft; m.Model != "none" {
+		h, err := m.launch(ctx, "draft "+m.label(), r.run.log, nil)
+		if err != nil {
+			return nil, err
+		}
+		d.host, engine = h, h.Info().Engine
+	}
+	d.users.Add(1)
+	r.loaded(engine)
+	return d, nil
+}
+
+// config is what the edge makes of the configuration.
+func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
+	e := &c.Edge
+	fallback, err := edge.ParseFallback(e.Fallback)
+	if err != nil {
+		return edge.Config{}, usagef("edge.fallback: %w", err)
+	}
+	tok, learn, err := e.vocabulary()
+	if err != nil {
+		return edge.Config{}, err
+	}
+	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Fallback: fallback,
+		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
+		Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: r.run.tracing.DialOptions(), LogPrompts: c.Log.Prompts,
+		Conversations: orNone(e.Conversations)}
+	if d.host != nil {
+		out.Draft = d.host
+	}
+	return out, nil
+}
+
+// apply puts a new configuration in force for the generations that begin from now on.
+func (r *edgeRun) apply(ctx context.Context, next *Config) error {
+	if reflect.DeepEqual(next.Edge, r.cfg.Edge) && next.Log.Prompts == r.cfg.Log.Prompts {
+		return nil
+	}
+	d := r.draft
+	if reflect.DeepEqual(next.Edge.Draft, r.cfg.Edge.Draft) {
+		d.users.Add(1)
+	} else {
+		var err error
+		if d, err = r.launch(ctx, next); err != nil {
+			return err
+		}
+	}
+	c, err := r.config(next, d)
+	if err == nil {
+		err = r.edge.Reload(c, r.draft.release)
+	}
+	if err != nil {
+		d.release()
+		return err
+	}
+	r.draft, r.cfg = d, next
+	r.run.log.Info("the edge goes on with", "cloud", c.Cloud, "draft", next.Edge.Draft.label(), "fallback", c.Fallback)
+	return nil
+}
