@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -218,7 +219,7 @@ func (f *fleet) publish() error {
 		case s.now != nil:
 			t = s.now.target
 		case n.err != nil:
-			t.Failed = n.err
+			t.Failed = errors.New(strings.TrimPrefix(oneLine(n.err), "target "+s.name+": "))
 		default:
 			t.Loading = func() float32 { return float32(n.done.Load()) / 100 }
 		}

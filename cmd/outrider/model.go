@@ -43,7 +43,10 @@ func (m ModelConfig) host(role string, log *slog.Logger) (backend.HostConfig, er
 		}
 		h.Command, h.Args = m.Engine, m.Args
 	}
-	if m.Model == "" {
+	if m.Engine == "mock" && m.Model == "" {
+		h.Model = "mock" // it has no file
+	}
+	if h.Model == "" {
 		return h, usagef("%s: no model is set: name a GGUF file or %s", role, strings.Join([]string{models.TargetName, models.DraftName}, ", "))
 	}
 	return h, nil
