@@ -57,7 +57,7 @@ func (r *edgeRun) close() {
 func (r *edgeRun) launch(ctx context.Context, c *Config) (*draftHost, error) {
 	d, engine := &draftHost{}, "none"
 	if m := c.Edge.Draft; m.Model != "none" {
-		h, err := m.launch(ctx, "draft "+m.label(), r.run.log, nil)
+		h, err := m.launch(ctx, "draft "+m.label(), r.run.log)
 		if err != nil {
 			return nil, err
 		}

@@ -155,7 +155,7 @@ func (m *member) launch(ctx context.Context, log *slog.Logger) (*backend.Host, c
 	if t.Tokenizer, err = c.packed(); err != nil {
 		return nil, t, err
 	}
-	h, err := c.launch(ctx, "target "+t.Name, log, func(done float32) { m.done.Store(uint32(100 * done)) })
+	h, err := c.launchTelling(ctx, "target "+t.Name, log, func(done float32) { m.done.Store(uint32(100 * done)) })
 	if err != nil {
 		return nil, t, err
 	}

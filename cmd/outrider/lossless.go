@@ -141,7 +141,7 @@ func runLossless(ctx context.Context, f losslessFlags, w, stderr io.Writer) erro
 	if l.tok, err = readTokenizer(f.target); err != nil {
 		return err
 	}
-	alone, err := ModelConfig{Model: f.target, Engine: f.engine, Options: f.options}.launch(ctx, "the target alone", slog.New(slog.DiscardHandler), nil)
+	alone, err := ModelConfig{Model: f.target, Engine: f.engine, Options: f.options}.launch(ctx, "the target alone", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -52,8 +52,13 @@ func (m ModelConfig) host(role string, log *slog.Logger) (backend.HostConfig, er
 	return h, nil
 }
 
-// launch starts the model's plugin and waits until the model is loaded; progress (0 to 1) may be nil.
-func (m ModelConfig) launch(ctx context.Context, role string, log *slog.Logger, progress func(float32)) (*backend.Host, error) {
+// launch starts the model's plugin and waits until the model is loaded.
+func (m ModelConfig) launch(ctx context.Context, role string, log *slog.Logger) (*backend.Host, error) {
+	return m.launchTelling(ctx, role, log, func(float32) {})
+}
+
+// launchTelling is launch that also tells the progress, 0 to 1.
+func (m ModelConfig) launchTelling(ctx context.Context, role string, log *slog.Logger, progress func(float32)) (*backend.Host, error) {
 	h, err := m.host(role, log)
 	if err != nil {
 		return nil, err
@@ -61,9 +66,7 @@ func (m ModelConfig) launch(ctx context.Context, role string, log *slog.Logger, 
 	show := newLoading(role, log)
 	h.Progress = func(done float32) {
 		show.report(done)
-		if progress != nil {
-			progress(done)
-		}
+		progress(done)
 	}
 	defer footOf(log).set("") // a load that failed leaves it
 	return backend.Launch(ctx, h)

@@ -137,7 +137,7 @@ func (r *pairReport) measure(ctx context.Context, f pairFlags, t, d ModelConfig,
 		ModelConfig
 		role string
 	}{{t, "the target"}, {d, "the draft"}} {
-		h, err := m.launch(ctx, m.role, slog.New(slog.DiscardHandler), nil)
+		h, err := m.launch(ctx, m.role, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}
