@@ -276,6 +276,7 @@ func TestDraftWithOtherTokensDraftsText(t *testing.T) {
 	for _, off := range []bool{false, true} {
 		r := newRig(t, link.Config{}, learning(p, t.TempDir(), true), func(r *rig) {
 			r.draft.info.Vocabulary, r.config.Tokenizer, r.config.NoTranslate = q.Vocabulary, other, off
+			r.target.step = 20 * time.Millisecond // else it may have said all before the draft's first token
 		})
 		if off {
 			_, err := r.edge.Generate(t.Context(), hello, func(Event) error { return nil })
@@ -296,7 +297,7 @@ func TestDraftWithMoreRows(t *testing.T) {
 	p := demoPacked(t)
 	r := newRig(t, link.Config{}, learning(p, t.TempDir(), true), func(r *rig) {
 		r.draft.info.VocabularySize *= 2
-		r.target.step = 10 * time.Millisecond // else it may have said all before the draft's first token
+		r.target.step = 20 * time.Millisecond // else it may have said all before the draft's first token
 	})
 	c, s := r.generate(hello, nil)
 	r.checkText(p, c)

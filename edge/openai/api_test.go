@@ -315,7 +315,7 @@ func TestHeartbeat(t *testing.T) {
 	f := newFake(t, "Hello")
 	f.start = make(chan struct{})
 	a := serve(t, f, Config{Heartbeat: 20 * time.Millisecond})
-	time.AfterFunc(100*time.Millisecond, func() { close(f.start) })
+	time.AfterFunc(600*time.Millisecond, func() { close(f.start) })
 	code, body := a.post("/v1/chat/completions", `{"stream":true,"messages":[{"role":"user","content":"Hi"}]}`)
 	if code != 200 || strings.Count(body, ": still at work\n\n") < 2 || !strings.HasSuffix(body, "data: [DONE]\n\n") {
 		t.Errorf("%d %s", code, body)
