@@ -53,6 +53,7 @@ type Info struct {
 	Sequences      int  // sequences that may hold rows at once
 	KVTokens       int  // rows in all
 	Trees          bool // segments may be trees
+	Constraints    bool // setups may have a constraint: the tokens have text
 	Parameters     uint64
 }
 

@@ -19,7 +19,7 @@ import (
 
 func testInfo() *Info {
 	return &Info{Name: "m", Engine: "e", Architecture: "a", ContextLength: 64, VocabularySize: 100, Vocabulary: "v",
-		EndTokens: []Token{2, 99}, Numerics: "n", Sequences: 4, KVTokens: 256, Trees: true, ShapeDependent: true, Parameters: 1 << 40}
+		EndTokens: []Token{2, 99}, Numerics: "n", Sequences: 4, KVTokens: 256, Trees: true, Constraints: true, ShapeDependent: true, Parameters: 1 << 40}
 }
 
 func TestSegmentRoundTrip(t *testing.T) {

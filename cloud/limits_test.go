@@ -121,6 +121,11 @@ func TestBadConstraints(t *testing.T) {
 		if _, err := checkOpen(o, silent, silent.Model.Info(), c); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("without text: %v", err)
 		}
+		mute := c.Targets[0].Model.Info()
+		mute.Constraints = false
+		if _, err := checkOpen(o, c.Targets[0], mute, c); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("a model without text: %v", err)
+		}
 		if o.IgnoreEnd = true; says == "" {
 			if _, err := checkOpen(o, c.Targets[0], c.Targets[0].Model.Info(), c); status.Code(err) != codes.InvalidArgument {
 				t.Errorf("ignore_end: %v", err)

@@ -38,7 +38,7 @@ type toySeq struct {
 
 func newToy() *toy {
 	return &toy{seqs: map[backend.Sequence]*toySeq{}, gen: 1, info: backend.Info{Name: "toy", Engine: "toy", ContextLength: 256,
-		VocabularySize: 50, Vocabulary: "toy-50", EndTokens: []backend.Token{49}, Numerics: "toy/1", Sequences: 1000, KVTokens: 100000, Trees: true}}
+		VocabularySize: 50, Vocabulary: "toy-50", EndTokens: []backend.Token{49}, Numerics: "toy/1", Sequences: 1000, KVTokens: 100000, Trees: true, Constraints: true}}
 }
 
 // toyNext is the oracle: what the model says after a log.

@@ -146,7 +146,7 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 	if r.logprobs = int(min(o.GetLogprobs(), maxUint31)); r.logprobs > MaxLogprobs {
 		return nil, invalid("logprobs is %d, at most %d are allowed", r.logprobs, MaxLogprobs)
 	}
-	if err := r.constrain(o, t, c); err != nil {
+	if err := r.constrain(o, t, info, c); err != nil {
 		return nil, err
 	}
 	if err := r.limits(o, t, c); err != nil {
@@ -179,11 +179,11 @@ func (r *request) prefixOf(o *outriderv1.Open) error {
 const MaxLogprobs = 21
 
 // constrain compiles the constraint to see whether the target can; the plugin compiles it again.
-func (r *request) constrain(o *outriderv1.Open, t Target, c *Config) error {
+func (r *request) constrain(o *outriderv1.Open, t Target, info backend.Info, c *Config) error {
 	switch {
 	case r.setup.Constraint.Kind == "":
 		return nil
-	case t.Bytes == nil:
+	case t.Bytes == nil || !info.Constraints:
 		return invalid("target %s has no text vocabulary: constraints are not possible", t.Name)
 	case o.GetIgnoreEnd():
 		return invalid("a constrained text ends where it is complete: leave out ignore_end")

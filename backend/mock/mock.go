@@ -95,7 +95,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (e *Engine) Info() backend.Info {
 	return backend.Info{Name: e.o.name, Engine: "mock", Architecture: "hash", ContextLength: e.o.context,
 		VocabularySize: e.o.vocab, Vocabulary: e.o.vocabulary, EndTokens: []backend.Token{endToken},
-		Numerics: fmt.Sprintf("mock-1-%d", e.o.seed), Sequences: e.o.sequences, KVTokens: e.o.kvTokens, Trees: e.o.trees}
+		Numerics: fmt.Sprintf("mock-1-%d", e.o.seed), Sequences: e.o.sequences, KVTokens: e.o.kvTokens, Trees: e.o.trees, Constraints: e.o.text == "bytes"}
 }
 
 // pass takes the device for as long as a pass over the batch lasts.

@@ -108,7 +108,7 @@ func TestInfo(t *testing.T) {
 	defer m.(*Engine).Close()
 	tok, i := tokens(t, models.TargetName), m.Info()
 	t.Logf("%+v", i)
-	if last != 1 || i.Engine != "reference" || i.ContextLength != 100 || i.Sequences != 3 || i.KVTokens < 300 || !i.Trees ||
+	if last != 1 || i.Engine != "reference" || i.ContextLength != 100 || i.Sequences != 3 || i.KVTokens < 300 || !i.Trees || !i.Constraints ||
 		i.VocabularySize != tok.Size() || i.Vocabulary != tok.Fingerprint() || len(i.EndTokens) == 0 || i.Parameters == 0 ||
 		!strings.Contains(i.Numerics, "q8_0") {
 		t.Fatalf("progress %g, %+v", last, i)

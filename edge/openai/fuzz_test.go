@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"context"
 	"encoding/json"
 	"math/rand/v2"
 	"net/http"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/outrider-llm/outrider/edge"
 )
 
 // validBodies use every parameter somewhere, by endpoint.
@@ -22,11 +19,16 @@ func validBodies() map[string][]string {
 			`{"model":"mock","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[{"type":"text","text":"Hi"}]}],"max_tokens":4,"temperature":0.7,"top_p":0.9,"top_k":40,"min_p":0.1,"stop":["a","b c"],"seed":7,"n":2,"user":"u"}`,
 			`{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},{"role":"tool","tool_call_id":"c1","content":"7"}],"tools":[{"type":"function","function":{"name":"f","description":"d","strict":false,"parameters":{"type":"object","properties":{"a":{"type":"integer"}}}}}],"tool_choice":"auto","parallel_tool_calls":false,"max_completion_tokens":5}`,
 			`{"messages":[{"role":"user","content":"Hi"}],"stream":true,"stream_options":{"include_usage":true},"outrider":{"tokens":true,"pending":true,"progress":true,"no_draft":false,"fallback":"fail","deadline_ms":2000,"run_ahead":0.5},"presence_penalty":0.1,"frequency_penalty":0.2,"repetition_penalty":1.1,"logit_bias":{"5":-10},"max_tokens":3,"chat_template_kwargs":{"enable_thinking":true},"metadata":{"a":"b"},"prediction":{"type":"content","content":"x"}}`,
+			`{"messages":[{"role":"user","content":"Hi"}],"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"type":"object","properties":{"a":{"type":"integer","maximum":9}},"required":["a"],"additionalProperties":false}}},"logprobs":true,"top_logprobs":2,"max_tokens":6}`,
+			`{"messages":[{"role":"user","content":"Hi"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}],"tool_choice":{"type":"function","function":{"name":"f"}},"max_tokens":6,"stream":true}`,
+			`{"messages":[{"role":"user","content":"Hi"}],"response_format":{"type":"json_object"},"outrider":{"depth":3},"max_tokens":6}`,
 		},
 		"/v1/completions": {
 			`{"model":"mock","prompt":["Once","upon"],"max_tokens":4,"temperature":0,"n":1,"stop":"x","echo":false,"best_of":1,"stream":false}`,
 			`{"prompt":[1,2,3],"stream":true,"stream_options":{"include_usage":true},"max_tokens":2}`,
 			`{"prompt":[[1,2],[3]],"max_tokens":2,"outrider":{"tokens":true}}`,
+			`{"prompt":"Once","structured_outputs":{"regex":"a{1,3}(b|c)"},"max_tokens":5}`,
+			`{"prompt":"Once","structured_outputs":{"choice":["yes","no"]},"max_tokens":5,"stream":true}`,
 		},
 		"/v1/responses": {
 			`{"model":"mock","input":"Hi","instructions":"Be brief.","max_output_tokens":4,"temperature":0.5,"metadata":{},"text":{"format":{"type":"text"}},"store":false}`,
@@ -113,21 +115,13 @@ func mutate(rng *rand.Rand, body string) string {
 	return string(b)
 }
 
-// unconstrained leaves constraints out: the mock engine's tokens have no text to constrain.
-type unconstrained struct{ *edge.Edge }
-
-func (u unconstrained) Generate(ctx context.Context, r edge.Request, emit func(edge.Event) error) (edge.Summary, error) {
-	r.Constraint = nil
-	return u.Edge.Generate(ctx, r, emit)
-}
-
 // Random bodies, before a real edge and cloud: no 500, no panic, every refusal in OpenAI's shape.
 func TestRandomBodies(t *testing.T) {
 	n := 2000
 	if os.Getenv("OUTRIDER_VERIFY") != "" {
 		n = 10_000
 	}
-	a := serve(t, unconstrained{newStack(t, nil)}, Config{MaxChoices: 4})
+	a := serve(t, newStack(t, map[string]string{"text": "bytes"}), Config{MaxChoices: 4})
 	var paths, bodies []string
 	for path, list := range validBodies() {
 		for _, b := range list {

@@ -213,8 +213,10 @@ type ModelInfo struct {
 	// A row's last bits depend on the other rows of its pass: choices can differ at near ties even
 	// within one numerics.
 	ShapeDependent bool `protobuf:"varint,13,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The tokens have text, so that a Setup may have a constraint. A request with one is refused otherwise.
+	Constraints   bool `protobuf:"varint,14,opt,name=constraints,proto3" json:"constraints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ModelInfo) Reset() {
@@ -334,6 +336,13 @@ func (x *ModelInfo) GetParameters() uint64 {
 func (x *ModelInfo) GetShapeDependent() bool {
 	if x != nil {
 		return x.ShapeDependent
+	}
+	return false
+}
+
+func (x *ModelInfo) GetConstraints() bool {
+	if x != nil {
+		return x.Constraints
 	}
 	return false
 }
@@ -955,7 +964,7 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"V\n" +
 	"\fLoadResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\x02R\bprogress\x12*\n" +
-	"\x04info\x18\x02 \x01(\v2\x16.outrider.v1.ModelInfoR\x04info\"\xa0\x03\n" +
+	"\x04info\x18\x02 \x01(\v2\x16.outrider.v1.ModelInfoR\x04info\"\xc2\x03\n" +
 	"\tModelInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06engine\x18\x02 \x01(\tR\x06engine\x12\"\n" +
@@ -975,7 +984,8 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\f \x01(\x04R\n" +
 	"parameters\x12'\n" +
-	"\x0fshape_dependent\x18\r \x01(\bR\x0eshapeDependent\"\xdb\x01\n" +
+	"\x0fshape_dependent\x18\r \x01(\bR\x0eshapeDependent\x12 \n" +
+	"\vconstraints\x18\x0e \x01(\bR\vconstraints\"\xdb\x01\n" +
 	"\aSegment\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\rR\x05start\x12\x16\n" +
