@@ -114,6 +114,8 @@ var (
 	ErrNoMemory = errors.New("the model's KV memory is full")
 	// ErrInvalid: token out of range, parents out of order, setup missing.
 	ErrInvalid = errors.New("invalid segment")
+	// ErrNotFinite: the model computed NaN or infinity; trying again does not help.
+	ErrNotFinite = errors.New("the model computes NaN: the file is damaged or its quantisation overflows")
 	// ErrUnavailable: the plugin is gone; the host is restarting it.
 	ErrUnavailable = errors.New("the model plugin is not running")
 	// ErrLoad: the model could not be loaded; restarting does not help.

@@ -35,6 +35,8 @@ func sentinelOf(code outriderv1.SegmentError) error {
 		return ErrNoMemory
 	case outriderv1.SegmentError_SEGMENT_ERROR_INVALID:
 		return ErrInvalid
+	case outriderv1.SegmentError_SEGMENT_ERROR_NOT_FINITE:
+		return ErrNotFinite
 	}
 	return nil
 }
@@ -44,8 +46,8 @@ func errorToProto(err error) (outriderv1.SegmentError, string) {
 	if err == nil {
 		return outriderv1.SegmentError_SEGMENT_ERROR_UNSPECIFIED, ""
 	}
-	for code := outriderv1.SegmentError_SEGMENT_ERROR_SEQUENCE_LOST; code < outriderv1.SegmentError_SEGMENT_ERROR_INTERNAL; code++ {
-		if s := sentinelOf(code); errors.Is(err, s) {
+	for code := outriderv1.SegmentError_SEGMENT_ERROR_SEQUENCE_LOST; code <= outriderv1.SegmentError_SEGMENT_ERROR_NOT_FINITE; code++ {
+		if s := sentinelOf(code); s != nil && errors.Is(err, s) {
 			return code, detail(err, s)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -246,6 +247,15 @@ func (l *loop) stepFailed(sh share, err error, alone bool) {
 	}
 }
 
+// errBroken tells an edge that opening the session again does not help.
+func errBroken(target string, err error) error {
+	st := status.Newf(codes.Internal, "target %s: %s", target, err)
+	if d, err := st.WithDetails(&errdetails.ErrorInfo{Reason: "TARGET_BROKEN", Domain: "outrider"}); err == nil {
+		st = d
+	}
+	return st.Err()
+}
+
 // segmentFailed handles one session's own failure.
 func (l *loop) segmentFailed(sh share, err error) {
 	s := sh.s
@@ -254,6 +264,9 @@ func (l *loop) segmentFailed(sh share, err error) {
 	case errors.Is(err, backend.ErrSequenceLost):
 	case errors.Is(err, backend.ErrContextFull):
 		s.finish(speculative.FinishLength)
+	case errors.Is(err, backend.ErrNotFinite):
+		l.c.Logger.Error("the target is broken", "request", s.name, "target", l.target.Name, "error", err)
+		s.end(errBroken(l.target.Name, err))
 	default:
 		l.c.Logger.Error("the target refused a segment", "request", s.name, "target", l.target.Name, "error", err)
 		s.end(status.Errorf(codes.Internal, "the target refused a segment: %s", err))

@@ -232,7 +232,7 @@ func (d *drafter) recover(ctx context.Context, err error) (again bool, _ error) 
 		d.sleep(ctx, pauseMemory)
 	case errors.Is(err, backend.ErrUnavailable):
 		return false, d.wait(ctx)
-	case errors.Is(err, backend.ErrContextFull), errors.Is(err, backend.ErrInvalid), errors.Is(err, backend.ErrLoad):
+	case errors.Is(err, backend.ErrContextFull), errors.Is(err, backend.ErrInvalid), errors.Is(err, backend.ErrLoad), errors.Is(err, backend.ErrNotFinite):
 		return false, err
 	default:
 		d.logger.Warn("the draft failed", "error", err)

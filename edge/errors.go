@@ -60,6 +60,10 @@ func permanent(err error, cloud string) error {
 			return fmt.Errorf("%w: it does not know a prefix that was not named", ErrRefused)
 		}
 		return fmt.Errorf("%w: %s", ErrVocabulary, msg)
+	case codes.Internal:
+		if reasonIs(st, "TARGET_BROKEN") {
+			return fmt.Errorf("%w: %s", ErrRefused, msg)
+		}
 	case codes.NotFound:
 		return also(fmt.Errorf("%w: %s", ErrRefused, msg), ErrNoModel)
 	case codes.Unauthenticated, codes.PermissionDenied:
@@ -80,8 +84,13 @@ func prefixUnknown(err error) bool {
 	if !ok || st.Code() != codes.FailedPrecondition {
 		return false
 	}
+	return reasonIs(st, "PREFIX_UNKNOWN")
+}
+
+// reasonIs says whether a status carries this reason for programs.
+func reasonIs(st *status.Status, reason string) bool {
 	for _, d := range st.Details() {
-		if i, ok := d.(*errdetails.ErrorInfo); ok && i.GetReason() == "PREFIX_UNKNOWN" {
+		if i, ok := d.(*errdetails.ErrorInfo); ok && i.GetReason() == reason {
 			return true
 		}
 	}

@@ -87,6 +87,9 @@ func (e *Engine) forward(ctx context.Context, batch []backend.Segment) ([]backen
 		case t == nil:
 		case err != nil:
 			e.abandon(t)
+		case t.broken:
+			e.abandon(t)
+			results[i].Err = backend.ErrNotFinite
 		default:
 			t.finish()
 			results[i].Choices, results[i].Logprobs = t.choices, t.logprobs

@@ -16,6 +16,7 @@ type task struct {
 	sampler  *speculative.Sampler // a new one for the sequence, nil: it keeps its own
 	choices  []speculative.Choice
 	logprobs []speculative.Logprobs
+	broken   bool // the model gave no numbers
 }
 
 // row is one token on its way through a pass.
@@ -187,6 +188,8 @@ func (t *task) choose(r *row, logits []float32) {
 	}
 	switch {
 	case logits == nil:
+	case !speculative.Finite(logits):
+		t.broken = true
 	case t.Logprobs > 0:
 		c, lp := s.ChooseLogprobs(logits, t.Logprobs-1)
 		t.choices, t.logprobs = append(t.choices, c), append(t.logprobs, lp)

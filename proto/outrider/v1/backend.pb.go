@@ -35,6 +35,8 @@ const (
 	SegmentError_SEGMENT_ERROR_INVALID SegmentError = 4
 	// The engine failed on this segment for a reason of its own, given in the message.
 	SegmentError_SEGMENT_ERROR_INTERNAL SegmentError = 5
+	// The model computed NaN or infinity: its file is damaged, or its quantisation overflows.
+	SegmentError_SEGMENT_ERROR_NOT_FINITE SegmentError = 6
 )
 
 // Enum value maps for SegmentError.
@@ -46,6 +48,7 @@ var (
 		3: "SEGMENT_ERROR_NO_MEMORY",
 		4: "SEGMENT_ERROR_INVALID",
 		5: "SEGMENT_ERROR_INTERNAL",
+		6: "SEGMENT_ERROR_NOT_FINITE",
 	}
 	SegmentError_value = map[string]int32{
 		"SEGMENT_ERROR_UNSPECIFIED":   0,
@@ -54,6 +57,7 @@ var (
 		"SEGMENT_ERROR_NO_MEMORY":     3,
 		"SEGMENT_ERROR_INVALID":       4,
 		"SEGMENT_ERROR_INTERNAL":      5,
+		"SEGMENT_ERROR_NOT_FINITE":    6,
 	}
 )
 
@@ -1028,14 +1032,15 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tR\amessage\".\n" +
 	"\x0eReleaseRequest\x12\x1c\n" +
 	"\tsequences\x18\x01 \x03(\x04R\tsequences\"\x11\n" +
-	"\x0fReleaseResponse*\xc2\x01\n" +
+	"\x0fReleaseResponse*\xe0\x01\n" +
 	"\fSegmentError\x12\x1d\n" +
 	"\x19SEGMENT_ERROR_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bSEGMENT_ERROR_SEQUENCE_LOST\x10\x01\x12\x1e\n" +
 	"\x1aSEGMENT_ERROR_CONTEXT_FULL\x10\x02\x12\x1b\n" +
 	"\x17SEGMENT_ERROR_NO_MEMORY\x10\x03\x12\x19\n" +
 	"\x15SEGMENT_ERROR_INVALID\x10\x04\x12\x1a\n" +
-	"\x16SEGMENT_ERROR_INTERNAL\x10\x052\x9d\x02\n" +
+	"\x16SEGMENT_ERROR_INTERNAL\x10\x05\x12\x1c\n" +
+	"\x18SEGMENT_ERROR_NOT_FINITE\x10\x062\x9d\x02\n" +
 	"\x0eBackendService\x12=\n" +
 	"\x04Load\x12\x18.outrider.v1.LoadRequest\x1a\x19.outrider.v1.LoadResponse0\x01\x12D\n" +
 	"\aForward\x12\x1b.outrider.v1.ForwardRequest\x1a\x1c.outrider.v1.ForwardResponse\x12@\n" +
