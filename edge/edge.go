@@ -51,6 +51,7 @@ type Config struct {
 	// NoTranslate refuses a draft whose tokens are not the target's; otherwise it drafts text, which is
 	// put into the target's tokens.
 	NoTranslate bool
+	Lookup      Lookup // proposals from the session's own text; default: LookupAuto
 
 	// Conversations are the finished generations that are remembered, so that a next turn sends and
 	// runs only what is new; default 64, negative: none.
@@ -199,6 +200,8 @@ func (e *Edge) Status(ctx context.Context) (Status, error) {
 	e = e.current()
 	s := Status{Cloud: e.c.Cloud, Model: e.c.Model, Fallback: e.c.Fallback}
 	switch {
+	case e.c.Draft == nil && e.c.Lookup == LookupAlways:
+		s.Note = "no draft is configured: only what the text repeats is proposed"
 	case e.c.Draft == nil:
 		s.Note = "no draft is configured: the target works alone"
 	default:

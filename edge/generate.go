@@ -94,6 +94,9 @@ func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, promp
 	if s.fallback == FallbackDraft && e.c.Draft == nil {
 		return nil, requestError("fallback draft is asked for, but this edge has no draft model: use fail or wait")
 	}
+	if r.Prediction != "" && voc.tok == nil {
+		return nil, requestError("this edge has no tokenizer: leave the prediction out")
+	}
 	if s.fallback == FallbackDraft && voc.unfit != nil {
 		return nil, voc.unfit
 	}
@@ -127,9 +130,11 @@ func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, promp
 	if r.Depth > 0 && c.Depth >= 0 { // an edge that never drafts goes on so
 		c.Depth = r.Depth
 	}
-	if s.d == nil || r.NoDraft {
+	s.lookup()
+	if r.NoDraft || s.d == nil && s.look == nil {
 		c.Depth = -1
 	}
+	c.GuessOnly = s.d == nil
 	for i, t := range prompt {
 		if t < 0 || (vocabulary > 0 && int(t) >= vocabulary) {
 			return nil, requestError("token %d of the prompt is %d, the vocabulary has %d", i, t, vocabulary)

@@ -62,6 +62,7 @@ type Request struct {
 	NoDraft           bool          // the target works alone
 	Depth             int           // at most so many tokens are drafted beyond the commits; 0: Config.Depth
 	Pending           bool          // also show what the draft expects next
+	Prediction        string        // text expected in the answer, a source of proposals
 	Constraint        *Constraint   // what the generated text must be; nil: anything
 	Logprobs          int           // 0: none; n: the log probability of each token and of n-1 alternatives
 }
@@ -95,6 +96,8 @@ func (r *Request) validate() error {
 		return requestError("give a prompt, a conversation or tokens, not several of them")
 	case !utf8.ValidString(r.Prompt):
 		return requestError("the prompt is not valid UTF-8: convert it first")
+	case !utf8.ValidString(r.Prediction):
+		return requestError("the prediction is not valid UTF-8: convert it first")
 	case r.Logprobs < 0 || r.Logprobs > maxLogprobs:
 		return requestError("logprobs is %d, must be 0 (none) to %d (the token's and %d alternatives)", r.Logprobs, maxLogprobs, maxLogprobs-1)
 	case r.Constraint != nil && r.IgnoreEnd:
@@ -195,8 +198,11 @@ type Summary struct {
 	FirstToken   time.Duration
 	Total        time.Duration // to the last token
 	Drafted      int           // tokens that the draft wrote
-	Unverified   int
-	Exact        bool // false when a resume met other numerics, unverified tokens were given, or:
+	LookedUp     int           // tokens proposed from the session's own text and the prediction
+	// Of the prediction: proposed tokens that the answer has, or has not, in their places.
+	PredictionAccepted, PredictionRejected int
+	Unverified                             int
+	Exact                                  bool // false when a resume met other numerics, unverified tokens were given, or:
 	// ShapeDependent: the target's choices depend on its passes where two tokens score nearly the same.
 	ShapeDependent bool
 	Target         string

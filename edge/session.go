@@ -37,6 +37,7 @@ type session struct {
 	busy    bool        // a job is under way
 	told    int         // length of the log that the drafter knows
 	alone   *aloneState // set once the draft finishes alone
+	look    *source     // of proposals besides the draft's; nil: none
 
 	// The link.
 	id       [16]byte
@@ -165,6 +166,7 @@ func (s *session) act() time.Duration {
 			wake = min(wake, s.openAt)
 		}
 	}
+	s.guess()
 	r := s.p.Ready(now)
 	if r.Draft != nil {
 		s.draft(draftJob{ctx: s.dctx, work: *r.Draft})
@@ -276,6 +278,7 @@ func (s *session) commit(m *outriderv1.Commit) {
 	s.observe(c)
 	f := s.p.Fates()[known:]
 	for i, t := range s.p.Log()[had:] {
+		s.settle(had+i, t)
 		t := GeneratedToken{ID: t, Fate: f[i].Fate, Late: f[i].Late}
 		if at := had + i - c.Start; c.Logprobs != nil {
 			t.tell(c.Logprobs[at])

@@ -17,6 +17,7 @@ type ProposerConfig struct {
 	Depth        int           // fixed bound on depth, 0: adaptive; negative: never draft
 	Gap          time.Duration // least time between flushes while drafting; 0: DefaultGap
 	Branches     bool          // also propose the draft's second choices, best first
+	GuessOnly    bool          // there is no draft to ask, only what Guess brings
 }
 
 // Defaults found by simulation (protocol.md, "Depth, flush, branches").
@@ -48,6 +49,7 @@ type Proposer struct {
 	flushed  Time
 	perToken time.Duration // smoothed draft time
 	cal      calibrator
+	agree    agreement
 	pay      payoff
 	stats    ProposerStats
 }
@@ -61,6 +63,7 @@ type TokenFate struct {
 // ProposerStats counts what the edge did.
 type ProposerStats struct {
 	Drafted  int // tokens drafted
+	Guessed  int // tokens that Guess brought
 	Sent     int // nodes sent
 	Messages int // Propose messages
 	Depth    int // current bound: 0 while drafting does not pay
@@ -150,8 +153,12 @@ func (p *Proposer) Drafted(id uint64, c Choice, took time.Duration) {
 	if n.dead || p.finish != NotFinished {
 		return
 	}
+	p.expand(n, c, p.cal.first(c.Confidence))
+}
+
+// expand gives a node its children; p1 is the probability of the first.
+func (p *Proposer) expand(n *node, c Choice, p1 float64) {
 	n.expanded, n.raw, n.firstTok, n.second = true, c.Confidence, c.Token, c.Second
-	p1 := p.cal.first(c.Confidence)
 	bound := p.root.logp + math.Log(p.c.MinPath)
 	if n.logp+math.Log(p1) < bound && n != p.root {
 		n.unpromised = true
@@ -178,9 +185,9 @@ func (p *Proposer) inFlight() int { return p.sent - (p.root.number + 1) }
 // room reports whether one more node fits into the window.
 func (p *Proposer) room() bool { return p.inFlight()+len(p.unsent) < p.c.Window }
 
-// next returns the most probable node to expand, nil when drafting should rest.
+// next returns the most probable node to expand, nil when there is none.
 func (p *Proposer) next() *node {
-	if p.finish != NotFinished || p.c.Depth < 0 || !p.room() || !p.pay.drafting(len(p.log)) {
+	if p.finish != NotFinished || p.c.Depth < 0 || !p.room() {
 		return nil
 	}
 	bound := p.root.logp + math.Log(p.c.MinPath)
@@ -235,7 +242,7 @@ func (p *Proposer) Commit(c Commit) error {
 	accepted, agreed := 0, 0
 	for i, t := range tokens {
 		next := p.advance(t)
-		if next.number >= 0 {
+		if next.number >= 0 && !next.parent.guessed {
 			agreed++
 		}
 		late := fates[i] == RunAhead && next.everSent
@@ -263,7 +270,7 @@ func (p *Proposer) Ready(now Time) Ready {
 	if p.finish != NotFinished {
 		return r
 	}
-	if p.drafting == nil {
+	if p.drafting == nil && !p.c.GuessOnly && p.pay.drafting(len(p.log)) {
 		if n := p.next(); n != nil {
 			p.drafting = n
 			r.Draft = &Work{ID: n.id, Path: n.path(p.root)}

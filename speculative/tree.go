@@ -22,6 +22,7 @@ type node struct {
 	dead       bool
 	everSent   bool
 	unpromised bool // its expansion was withheld as improbable
+	guessed    bool // expanded by Guess
 }
 
 // Pending returns the most probable drafted continuation that has no verdict yet.
@@ -65,7 +66,8 @@ func (p *Proposer) add(parent *node, t Token, prob float64) {
 // advance moves the root along one committed token.
 func (p *Proposer) advance(t Token) *node {
 	r := p.root
-	if r.expanded {
+	if r.expanded && !r.guessed {
+		p.agree.observe(r.firstTok == t)
 		p.cal.observe(r.raw, r.firstTok == t, r.second == t)
 	}
 	var next *node
@@ -97,7 +99,7 @@ func (p *Proposer) prune(agreed, accepted int) {
 		default:
 			n.dead = true
 		}
-		if n.number >= 0 {
+		if n.number >= 0 && !n.parent.guessed {
 			decided++
 		}
 	}
@@ -110,7 +112,7 @@ func (p *Proposer) prune(agreed, accepted int) {
 	p.root.dead = false
 	p.unsent = slices.DeleteFunc(p.unsent, func(n *node) bool { return n.dead || n == p.root })
 	if p.root.unpromised && len(p.root.kids) == 0 {
-		p.root.expanded, p.root.unpromised = false, false // withheld as improbable, wanted now
+		p.root.expanded, p.root.unpromised, p.root.guessed = false, false, false // withheld as improbable, wanted now
 	}
 	p.pay.observe(agreed, min(accepted, agreed), decided, len(p.log))
 	if p.root.number < 0 {

@@ -43,6 +43,7 @@ docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:77
   outrider edge --cloud gpu1:7600 --draft llama-68m-q8_0.gguf --fallback draft
   outrider edge --cloud gpu1:7600 --target big --draft small    # by name, see docs/configuration.md
   outrider edge --draft none                      # the target works alone
+  outrider edge --draft none --lookup always      # no draft model, but what the text repeats is proposed
   outrider edge --http 0.0.0.0:7780 --keys keys   # for other machines; "outrider keys add NAME --file keys" makes a key`,
 		Args:        noArgs,
 		Annotations: map[string]string{reloads: "yes"},
@@ -63,10 +64,11 @@ docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:77
 	f.Duration("fallback-after", 0, "how long the cloud may be out of reach before that (edge.fallback_after)")
 	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
 	f.String("translate", "auto", "a draft with other tokens than the target: auto (drafts text) or off (is refused) (edge.translate)")
+	f.String("lookup", "auto", "proposals from what the text repeats: auto, off, or always: also without a draft (edge.lookup)")
 	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
 	f.Int("conversations", 64, "finished generations remembered for the next turn; 0: none (edge.conversations)")
 	bind(f, map[string]string{"conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "keys": "edge.keys", "origins": "edge.origins", "drain": "edge.drain", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
-		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "translate": "edge.translate"})
+		"fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "translate": "edge.translate", "lookup": "edge.lookup"})
 	f.StringVar(&draft, "draft", "", "name, GGUF file or embedded model, or none (edge.draft)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, default, or target passes per token at most (edge.run_ahead)")
 	return c

@@ -75,13 +75,17 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, usagef("edge.fallback: %w", err)
 	}
+	look, err := edge.ParseLookup(e.Lookup)
+	if err != nil {
+		return edge.Config{}, usagef("edge.lookup: %w", err)
+	}
 	tok, learn, err := e.vocabulary()
 	if err != nil {
 		return edge.Config{}, err
 	}
 	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
-		Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: r.run.tracing.DialOptions(), LogPrompts: c.Log.Prompts,
+		Lookup: look, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: r.run.tracing.DialOptions(), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host

@@ -53,6 +53,9 @@ func (c *Config) validate() []error {
 	if t := c.Edge.Translate; t != "auto" && t != "off" {
 		errs = append(errs, c.from.wrong("edge.translate", "edge.translate is %q, must be auto or off", t))
 	}
+	if _, err := edge.ParseLookup(c.Edge.Lookup); err != nil {
+		errs = append(errs, c.from.wrong("edge.lookup", "edge.lookup is %q, must be auto, off or always", c.Edge.Lookup))
+	}
 	return append(errs, c.validateNames()...)
 }
 
