@@ -44,7 +44,7 @@ func TestLookupKeepsTheAnswer(t *testing.T) {
 	}
 	tok := demoTokenizer(t)
 	target, draft := embedded(t, models.TargetName), embedded(t, models.DraftName)
-	const n = 48
+	const n = 40
 	for _, with := range []backend.Model{nil, draft} {
 		r := newRig(t, link.Config{RTT: 10 * time.Millisecond}, func(r *rig) {
 			r.config.Tokenizer, r.config.Vocabulary, r.config.Draft, r.draft = tok, "", with, nil
