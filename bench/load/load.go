@@ -95,11 +95,15 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	begin := time.Now()
 	results := r.sessions(ctx)
 	rep := c.report(results, time.Since(begin))
-	if err := w.end(ctx, &rep); err != nil {
+	p, err := w.end(ctx)
+	if err != nil {
 		return rep, err
 	}
 	hangUp()
-	return rep, w.settle(ctx, &rep)
+	err = w.settle(ctx, &p, settleTime)
+	rep.CPUMicrosPerToken = share(p.CPUSeconds*1e6, float64(rep.Tokens))
+	rep.Memory, rep.Heap, rep.Goroutines = p.Memory, p.Heap, p.Goroutines
+	return rep, err
 }
 
 // connect dials and asks for the target's vocabulary. The function hangs up; calling it again does

@@ -12,10 +12,10 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// sample is what the cloud says of itself.
+// sample is what a process says of itself.
 type sample struct{ cpu, rss, heap, goroutines float64 }
 
-// watcher reads the cloud's metrics before, during and after a run. With no admin address it does
+// watcher reads a process's metrics before, during and after a run. With no admin address it does
 // nothing.
 type watcher struct {
 	url    string
@@ -51,13 +51,13 @@ func (w *watcher) read(ctx context.Context) (s sample, err error) {
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return s, fmt.Errorf("load: cannot read the cloud's metrics: %w", err)
+		return s, fmt.Errorf("load: cannot read a process's metrics: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	p := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := p.TextToMetricFamilies(resp.Body)
 	if err != nil {
-		return s, fmt.Errorf("load: cannot read the cloud's metrics at %s: %w", w.url, err)
+		return s, fmt.Errorf("load: cannot read a process's metrics at %s: %w", w.url, err)
 	}
 	for name, v := range map[string]*float64{"process_cpu_seconds_total": &s.cpu, "process_resident_memory_bytes": &s.rss,
 		"go_memstats_heap_inuse_bytes": &s.heap, "go_goroutines": &s.goroutines} {
@@ -104,27 +104,23 @@ func (w *watcher) stop() {
 }
 
 // end reads what the run has used.
-func (w *watcher) end(ctx context.Context, r *Report) error {
+func (w *watcher) end(ctx context.Context) (p Process, err error) {
 	if w.url == "" {
-		return nil
+		return p, nil
 	}
 	w.stop()
 	s, err := w.read(ctx)
 	if err != nil {
-		return err
+		return p, err
 	}
 	w.raise(s)
-	if r.Tokens > 0 {
-		r.CPUMicrosPerToken = (s.cpu - w.start.cpu) * 1e6 / float64(r.Tokens)
-	}
-	r.Memory = Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6}
-	r.Heap = Span{Before: w.base.heap / 1e6, Peak: w.peak.heap / 1e6}
-	r.Goroutines = Span{Before: w.base.goroutines, Peak: w.peak.goroutines}
-	return nil
+	return Process{CPUSeconds: s.cpu - w.start.cpu, Memory: Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6},
+		Heap:       Span{Before: w.base.heap / 1e6, Peak: w.peak.heap / 1e6},
+		Goroutines: Span{Before: w.base.goroutines, Peak: w.peak.goroutines}}, nil
 }
 
-// settle waits, for a while, until the cloud is as it was, and notes how it is then.
-func (w *watcher) settle(ctx context.Context, r *Report) error {
+// settle waits, for at most so long, until the process is as it was, and notes how it is then.
+func (w *watcher) settle(ctx context.Context, p *Process, most time.Duration) error {
 	if w.url == "" {
 		return nil
 	}
@@ -133,9 +129,9 @@ func (w *watcher) settle(ctx context.Context, r *Report) error {
 		if err != nil {
 			return err
 		}
-		r.Memory.After, r.Heap.After, r.Goroutines.After = s.rss/1e6, s.heap/1e6, s.goroutines
-		calm := s.goroutines <= w.base.goroutines && time.Since(begin) > 3*time.Second
-		if calm || time.Since(begin) > settleTime {
+		p.Memory.After, p.Heap.After, p.Goroutines.After = s.rss/1e6, s.heap/1e6, s.goroutines
+		calm := s.goroutines <= w.base.goroutines && time.Since(begin) > min(3*time.Second, most/4)
+		if calm || time.Since(begin) > most {
 			return nil
 		}
 		if err := sleep(ctx, watchEvery/2); err != nil {

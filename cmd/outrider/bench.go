@@ -11,10 +11,11 @@ func newBench() *cobra.Command {
 		Long:  `Measure and check what Outrider promises, on this machine or against a running cloud.`,
 		Example: `  outrider bench lossless --n 20
   outrider bench turns
-  outrider bench load --cloud 127.0.0.1:7600 --sessions 2000`,
+  outrider bench load --cloud 127.0.0.1:7600 --sessions 2000
+  outrider bench api --clients 500`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLossless(), newWAN(), newLoad(), newTurns(), newEngines())
+	c.AddCommand(newLossless(), newWAN(), newLoad(), newAPILoad(), newTurns(), newEngines())
 	return c
 }
