@@ -145,7 +145,7 @@ func randomSchema(r *rand.Rand, depth int) map[string]any {
 func TestGeneratedIsValid(t *testing.T) {
 	n := 120
 	if os.Getenv("OUTRIDER_VERIFY") != "" {
-		n = 20000
+		n = 4000
 	}
 	v := toy()
 	made, refused, values := 0, 0, 0
