@@ -64,6 +64,7 @@ func (s *server) common(ctx context.Context, o *object, j *job) {
 	s.sampling(o, &j.r.Params)
 	j.n = int(o.whole("n", 1, 1, int64(s.c.MaxChoices)))
 	j.r.Stop = o.stops("stop")
+	j.r.Prediction = o.prediction("prediction")
 	s.extension(o.sub("outrider"), j)
 	if *o.err == nil {
 		j.name = s.models.name(ctx, j.model)

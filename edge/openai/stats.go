@@ -27,6 +27,7 @@ func usageOf(answers []*answer) *usage {
 		}
 		u.CompletionTokens += a.sum.Tokens
 		u.Details.Reasoning += a.thoughtTokens
+		u.Details.Accepted, u.Details.Rejected = u.Details.Accepted+a.sum.PredictionAccepted, u.Details.Rejected+a.sum.PredictionRejected
 	}
 	u.TotalTokens = u.PromptTokens + u.CompletionTokens
 	return u
