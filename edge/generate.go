@@ -79,6 +79,9 @@ func (e *Edge) prepare(ctx context.Context, r Request, began time.Time) (*sessio
 	if err != nil {
 		return nil, err
 	}
+	if err := e.fits(ctx, &r, voc.tok); err != nil {
+		return nil, err
+	}
 	prompt, err := r.prompt(voc.tok, e.c.Chat)
 	if err != nil {
 		return nil, err

@@ -89,7 +89,10 @@ func (r *Request) validate() error {
 			inputs++
 		}
 	}
+	all, _ := r.bytes()
 	switch {
+	case all > MaxPromptBytes:
+		return requestError("the prompt has %d bytes, at most %d MiB are taken: shorten it", all, MaxPromptBytes>>20)
 	case inputs == 0:
 		return requestError("the prompt is empty: give it at least one character")
 	case inputs > 1:

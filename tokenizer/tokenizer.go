@@ -152,6 +152,16 @@ func (t *Tokenizer) fingerprint(rules ...string) {
 // Size is the number of tokens in the vocabulary.
 func (t *Tokenizer) Size() int { return len(t.pieces) }
 
+// Longest is the length in bytes of the longest token's piece: no token stands for more text, special
+// ones apart that also take the spaces beside them.
+func (t *Tokenizer) Longest() int {
+	n := 0
+	for _, p := range t.pieces {
+		n = max(n, len(p))
+	}
+	return n
+}
+
 // Fingerprint names the vocabulary; equal fingerprints mean equal ids for every text.
 func (t *Tokenizer) Fingerprint() string { return t.print }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/outrider-llm/outrider/edge"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
@@ -113,7 +114,7 @@ func readPrompt(in io.Reader, args []string) (string, error) {
 }
 
 // maxPrompt bounds a prompt in bytes.
-const maxPrompt = 4 << 20
+const maxPrompt = edge.MaxPromptBytes
 
 type jsonToken struct {
 	ID         uint32 `json:"id"`

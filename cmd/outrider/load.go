@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,20 +65,20 @@ Without --cloud a cloud process with a mock target is started for the run.`,
 
 // startMockCloud starts a cloud process with a mock target that is large enough for the run.
 func startMockCloud(cmd *cobra.Command, c *load.Config) (stop func(), err error) {
-	dir, err := os.MkdirTemp("", "outrider-")
+	tmp, err := newScratch()
 	if err != nil {
 		return nil, err
 	}
-	s, err := startServer(cmd.Context(), dir, "cloud", nil, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
+	s, err := startServer(cmd.Context(), tmp.dir, "cloud", nil, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
 		"--option", "step=20ms", "--option", "position=10us", "--option", fmt.Sprintf("sequences=%d", 2*c.Sessions),
 		"--option", fmt.Sprintf("kv_tokens=%d", 2*c.Sessions*(c.Prompt+c.Tokens+16)), "--max-sessions", fmt.Sprint(c.Sessions+1), "--log-level", "warn")
 	if err != nil {
-		_ = os.RemoveAll(dir) // empty
+		tmp.remove()
 		return nil, err
 	}
 	c.Cloud, c.Admin = s.addr(), "http://"+s.admin()
 	return func() {
 		s.stop()
-		_ = os.RemoveAll(dir) // empty
+		tmp.remove()
 	}, nil
 }

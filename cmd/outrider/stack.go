@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -19,6 +18,7 @@ import (
 // stack is a whole Outrider on this machine: a cloud process, an edge process, and an emulated link
 // between them in this one.
 type stack struct {
+	tmp   *scratch
 	dir   string
 	cloud *server
 	edge  *server
@@ -73,9 +73,10 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 			s.stop()
 		}
 	}()
-	if s.dir, err = os.MkdirTemp("", "outrider-"); err != nil {
+	if s.tmp, err = newScratch(); err != nil {
 		return nil, err
 	}
+	s.dir = s.tmp.dir
 	if s.cloud, err = s.startCloud(ctx, "127.0.0.1:0"); err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (s *stack) stop() {
 	if s.cloud != nil {
 		s.cloud.stop()
 	}
-	if s.dir != "" {
-		_ = os.RemoveAll(s.dir) // a leftover in the temporary folder harms nobody
+	if s.tmp != nil {
+		s.tmp.remove()
 	}
 }

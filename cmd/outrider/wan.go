@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -93,13 +92,13 @@ func runWAN(ctx context.Context, f wanFlags, w, stderr io.Writer) error {
 	if _, err := simulate.Run(ctx, f.simulated(0, 1)); err != nil { // the same bounds
 		return usageError{err}
 	}
-	dir, err := os.MkdirTemp("", "outrider-")
+	tmp, err := newScratch()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // a leftover in the temporary folder harms nobody
+	defer tmp.remove()
 	x := &wan{f: f, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	x.cloud, err = startServer(ctx, dir, "cloud", nil, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain", "1s", "--target", "mock",
+	x.cloud, err = startServer(ctx, tmp.dir, "cloud", nil, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain", "1s", "--target", "mock",
 		"--engine", "mock", "--option", "seed=7", "--option", "step="+f.step.String(), "--option", "position="+f.token.String())
 	if err != nil {
 		return fmt.Errorf("the cloud does not start: %w", err)
