@@ -50,7 +50,7 @@ type server struct {
 }
 
 // startServer starts `outrider NAME args...` and waits until it serves.
-func startServer(ctx context.Context, dir, name string, env []string, args ...string) (*server, error) {
+func startServer(ctx context.Context, dir, name string, args ...string) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -58,7 +58,6 @@ func startServer(ctx context.Context, dir, name string, env []string, args ...st
 	file := filepath.Join(dir, fmt.Sprintf("%s-%d.addr", name, time.Now().UnixNano()))
 	args = append([]string{name, "--address-file", file, "--exit-with-stdin"}, args...)
 	s := &server{cmd: exec.CommandContext(context.WithoutCancel(ctx), self, args...), done: make(chan struct{}), log: &tail{}}
-	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stderr = s.log
 	detach(s.cmd)
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {

@@ -69,7 +69,7 @@ func startMockCloud(cmd *cobra.Command, c *load.Config) (stop func(), err error)
 	if err != nil {
 		return nil, err
 	}
-	s, err := startServer(cmd.Context(), tmp.dir, "cloud", nil, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
+	s, err := startServer(cmd.Context(), tmp.dir, "cloud", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
 		"--option", "step=20ms", "--option", "position=10us", "--option", fmt.Sprintf("sequences=%d", 2*c.Sessions),
 		"--option", fmt.Sprintf("kv_tokens=%d", 2*c.Sessions*(c.Prompt+c.Tokens+16)), "--max-sessions", fmt.Sprint(c.Sessions+1), "--log-level", "warn")
 	if err != nil {

@@ -49,7 +49,7 @@ func launchServer(t *testing.T, name, config string, args ...string) *server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	s, err := startServer(ctx, t.TempDir(), name, nil, append([]string{"--config", config, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)...)
+	s, err := startServer(ctx, t.TempDir(), name, append([]string{"--config", config, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,7 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 	}
 	args := append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cloud", s.link.Addr(),
 		"--cache", filepath.Join(s.dir, "tokenizers"), "--draft", draft}, s.args(c.edgeArgs)...)
-	if s.edge, err = startServer(ctx, s.dir, "edge", nil, args...); err != nil {
+	if s.edge, err = startServer(ctx, s.dir, "edge", args...); err != nil {
 		return nil, fmt.Errorf("the edge does not start: %w", err)
 	}
 	return s, nil
@@ -100,7 +100,7 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 
 func (s *stack) startCloud(ctx context.Context, listen string) (*server, error) {
 	args := append([]string{"--listen", listen, "--admin", "127.0.0.1:0", "--drain", "1s"}, s.args(s.c.cloudArgs)...)
-	v, err := startServer(ctx, s.dir, "cloud", nil, args...)
+	v, err := startServer(ctx, s.dir, "cloud", args...)
 	if err != nil {
 		return nil, fmt.Errorf("the cloud does not start: %w", err)
 	}

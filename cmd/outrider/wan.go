@@ -98,7 +98,7 @@ func runWAN(ctx context.Context, f wanFlags, w, stderr io.Writer) error {
 	}
 	defer tmp.remove()
 	x := &wan{f: f, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	x.cloud, err = startServer(ctx, tmp.dir, "cloud", nil, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain", "1s", "--target", "mock",
+	x.cloud, err = startServer(ctx, tmp.dir, "cloud", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain", "1s", "--target", "mock",
 		"--engine", "mock", "--option", "seed=7", "--option", "step="+f.step.String(), "--option", "position="+f.token.String())
 	if err != nil {
 		return fmt.Errorf("the cloud does not start: %w", err)
