@@ -1,7 +1,11 @@
 package openai
 
 import (
+	"cmp"
+	"math"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -47,9 +51,32 @@ func TestTranscripts(t *testing.T) {
 			if code != http.StatusOK {
 				t.Fatalf("%d %s", code, got)
 			}
-			golden(t, name+".txt", got)
+			golden(t, name+".txt", byChoice(got))
 		})
 	}
+}
+
+// byChoice puts a stream's events in the order of their choices, which are generated at the same time.
+func byChoice(stream string) string {
+	events := strings.SplitAfter(stream, "\n\n")
+	index := func(event string) int {
+		_, rest, ok := strings.Cut(event, `"choices":[{"index":`)
+		if !ok {
+			return math.MaxInt
+		}
+		n, _, _ := strings.Cut(rest, ",")
+		i, _ := strconv.Atoi(n) // the golden file shows what it is
+		return i
+	}
+	first, last := slices.IndexFunc(events, func(e string) bool { return index(e) < math.MaxInt }), len(events)
+	if first < 0 {
+		return stream
+	}
+	for last > 0 && index(events[last-1]) == math.MaxInt {
+		last--
+	}
+	slices.SortStableFunc(events[first:last], func(a, b string) int { return cmp.Compare(index(a), index(b)) })
+	return strings.Join(events, "")
 }
 
 func TestChoices(t *testing.T) {
