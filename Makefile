@@ -75,7 +75,7 @@ llamacpp: build ## Fetch llama.cpp's shared libraries into bin/llamacpp (npm)
 	@[ -e $(LLAMACPP) ] || bin/outrider install llamacpp --dir $(LLAMACPP)
 
 .PHONY: verify
-verify: build cross ## What is slow: cross builds, many seeds, mutants, faults, 600 generations, 2,000 sessions, 500 API clients
+verify: build cross ## What is slow: cross builds, many seeds, mutants, faults, SDKs, 600 generations, 2,000 sessions, 500 API clients
 	@[ -n "$$YZMA_LIB" ] || $(MAKE) llamacpp || echo "llama.cpp's libraries are not to be had: its tests will skip"
 	@[ -n "$$YZMA_LIB" ] || [ ! -e $(LLAMACPP) ] || export YZMA_LIB=$(LLAMACPP); PATH="$(CURDIR)/bin:$$PATH" \
 	OUTRIDER_VERIFY=1 $(GO) test -tags verify -timeout 30m -count=1 $(PACKAGES)
