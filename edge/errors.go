@@ -72,7 +72,10 @@ func permanent(err error, cloud string) error {
 		return fmt.Errorf("%w: what listens at %s is no outrider cloud: check the address", ErrRefused, cloud)
 	case codes.ResourceExhausted:
 		if _, ok := retryAfter(err); !ok {
-			return fmt.Errorf("%w: %s: shorten the prompt", ErrRefused, msg)
+			if strings.Contains(msg, "received message larger than max") { // gRPC's words; a log that fits the context fits the limit
+				return requestError("the prompt is far longer than the target's context: shorten the prompt")
+			}
+			return fmt.Errorf("%w: %s", ErrRefused, msg)
 		}
 	}
 	return nil

@@ -161,6 +161,17 @@ func TestPermanentStatus(t *testing.T) {
 	}
 }
 
+// A prompt that is beyond the cloud's largest message is the request's fault, not the cloud's.
+func TestPromptBeyondTheMessageLimit(t *testing.T) {
+	e := scripted(t, func(int, *outriderv1.Open) ([]*outriderv1.DecodeResponse, error) {
+		return nil, status.Error(codes.ResourceExhausted, "grpc: received message larger than max (7900114 vs. 1467184)")
+	})
+	_, err := e.Generate(t.Context(), request(1, 20), (&collect{}).emit)
+	if !errors.Is(err, ErrRequest) || !strings.Contains(err.Error(), "context") {
+		t.Errorf("%v, want ErrRequest about the context", err)
+	}
+}
+
 // A cloud that opens sessions and drops them, over and over, counts as out of reach in the end.
 func TestCloudWithoutProgress(t *testing.T) {
 	t.Parallel()

@@ -78,16 +78,25 @@ type File struct {
 	closer  io.Closer
 }
 
+// kindOf names what is no regular file.
+func kindOf(m os.FileMode) string {
+	if m.IsDir() {
+		return "a directory"
+	}
+	return "no regular file"
+}
+
 // Open reads the metadata of a file. Close it after use.
 func Open(path string) (*File, error) {
+	// Before it is opened: opening a pipe waits for its writer.
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: it is %s", path, ErrNotGGUF, kindOf(st.Mode()))
+	}
 	h, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	st, err := h.Stat()
-	if err == nil && st.IsDir() {
-		err = fmt.Errorf("%w: it is a directory", ErrNotGGUF)
-	}
 	var f *File
 	if err == nil {
 		f, err = NewReader(h, st.Size())

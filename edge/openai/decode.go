@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"unicode/utf8"
@@ -22,7 +23,10 @@ func parseBody(body []byte) (*object, *apiError) {
 		return nil, invalid("", "invalid_json", "the body is not valid UTF-8: convert it first")
 	}
 	var m map[string]json.RawMessage
-	if err := json.Unmarshal(body, &m); err != nil {
+	var kind *json.UnmarshalTypeError
+	if err := json.Unmarshal(body, &m); errors.As(err, &kind) {
+		return nil, invalid("", "invalid_json", "the body is %s: send a JSON object", kindOf(body))
+	} else if err != nil {
 		return nil, invalid("", "invalid_json", "the body is not a JSON object: %s", err)
 	}
 	if m == nil {

@@ -63,6 +63,9 @@ func (s *server) foreign(r *http.Request) *apiError {
 			"without API keys the edge answers to addresses and localhost only, not to %.100q: call it by its address, or set edge.keys", r.Host)
 	}
 	origin := r.Header.Get("Origin")
+	if origin == "" && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		origin = "null" // a browser that leaves its origin out
+	}
 	if origin == "" || s.allowed(origin) || strings.EqualFold(origin, "http://"+r.Host) || strings.EqualFold(origin, "https://"+r.Host) {
 		return nil
 	}

@@ -212,6 +212,14 @@ func (o *object) format(name string, flat bool) *edge.Constraint {
 // structured reads vLLM's structured_outputs: one of json, json_object, regex, choice, structural_tag.
 func (o *object) structured(name string) *edge.Constraint {
 	s := o.sub(name)
+	if s.has("grammar") {
+		s.fail("grammar", "unsupported_parameter", "'%sgrammar' is not supported: use json, regex, choice or structural_tag", s.path)
+	}
+	for _, old := range []string{"guided_json", "guided_regex", "guided_choice", "guided_grammar", "grammar"} {
+		if o.has(old) { // an answer without its constraint would be worse than none
+			o.fail(old, "unsupported_parameter", "'%s' is not supported: use structured_outputs with json, regex, choice or structural_tag", old)
+		}
+	}
 	var c *edge.Constraint
 	for _, kind := range []string{"json", "json_object", "regex", "choice", "structural_tag"} {
 		if !s.has(kind) {
