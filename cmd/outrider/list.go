@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/outrider-llm/outrider/cmd/outrider/terminal"
 	"github.com/outrider-llm/outrider/models"
 	"github.com/outrider-llm/outrider/models/local"
 	"github.com/outrider-llm/outrider/models/pull"
@@ -99,7 +100,8 @@ func printList(w io.Writer, all []listedModel) {
 			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t%s\t%s\n", m.Name, pull.Bytes(m.Size), m.Problem, m.Source)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", m.Name, pull.Bytes(m.Size), count(m.Parameters), m.Types, m.Context, m.Architecture, m.Source)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", m.Name, pull.Bytes(m.Size), count(m.Parameters), m.Types, m.Context,
+			terminal.Clean(m.Architecture), m.Source)
 	}
 	_ = t.Flush() // errors of w show on the next write
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/outrider-llm/outrider/cmd/outrider/terminal"
 	"github.com/outrider-llm/outrider/gguf"
 	"github.com/outrider-llm/outrider/models"
 	"github.com/outrider-llm/outrider/models/local"
@@ -153,7 +154,8 @@ func printModels(w io.Writer, infos []modelInfo) {
 		if vocabulary == "" {
 			vocabulary = fmt.Sprintf("%d %s", m.Tokens, m.Vocabulary[:min(12, len(m.Vocabulary))])
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", m.Model, count(m.Parameters), m.Types, m.Context, vocabulary, m.Architecture)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", m.Model, count(m.Parameters), m.Types, m.Context, vocabulary,
+			terminal.Clean(m.Architecture)) // what a file says must not steer the terminal
 	}
 	_ = t.Flush() // errors of w show on the next write
 	for _, line := range pairs(infos) {

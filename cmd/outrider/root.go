@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/status"
 
+	"github.com/outrider-llm/outrider/cmd/outrider/terminal"
 	"github.com/outrider-llm/outrider/telemetry"
 )
 
@@ -88,7 +89,7 @@ func oneLine(err error) string {
 	if st, ok := status.FromError(err); ok && strings.HasPrefix(s, "rpc error:") {
 		s = st.Message()
 	}
-	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", "; ")), " ")
+	return terminal.Clean(strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", "; ")), " "))
 }
 
 // newLogger logs to w; the level can be changed later.

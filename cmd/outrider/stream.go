@@ -9,6 +9,7 @@ import (
 	"github.com/muesli/termenv"
 	"golang.org/x/term"
 
+	"github.com/outrider-llm/outrider/cmd/outrider/terminal"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
@@ -16,13 +17,14 @@ import (
 type printer struct {
 	w    io.Writer
 	out  *termenv.Output
+	safe bool  // it is a terminal, which the text must not steer
 	text bool  // something was written
 	err  error // the first failure to write
 }
 
 // newPrinter colours when mode is always, or auto and w is a terminal (NO_COLOR is obeyed).
 func newPrinter(w io.Writer, mode string) (*printer, error) {
-	p := &printer{w: w}
+	p := &printer{w: w, safe: mode == "always" || isTerminal(w)}
 	switch mode {
 	case "always":
 		p.out = termenv.NewOutput(w, termenv.WithProfile(termenv.ANSI))
@@ -56,13 +58,25 @@ var fateColour = map[outriderv1.Fate]termenv.ANSIColor{
 func (p *printer) response(m *outriderv1.GenerateResponse) {
 	var b strings.Builder
 	for _, t := range m.GetTokens() {
-		b.WriteString(p.style(t.GetText(), t.GetFate(), t.GetUnverified()))
+		b.WriteString(p.style(p.clean(t.GetText()), t.GetFate(), t.GetUnverified()))
 	}
-	b.WriteString(m.GetTail())
+	b.WriteString(p.clean(m.GetTail()))
 	if b.Len() > 0 && p.err == nil {
 		p.text = true
 		_, p.err = fmt.Fprint(p.w, b.String())
 	}
+}
+
+// clean takes control sequences out of what a terminal gets; tabs stay.
+func (p *printer) clean(text string) string {
+	if !p.safe {
+		return text
+	}
+	parts := strings.Split(text, "\t")
+	for i, s := range parts {
+		parts[i] = terminal.Clean(s)
+	}
+	return strings.Join(parts, "\t")
 }
 
 func (p *printer) style(text string, f outriderv1.Fate, unverified bool) string {

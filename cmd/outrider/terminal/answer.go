@@ -94,12 +94,12 @@ func (a *answer) take(r *outriderv1.GenerateResponse) {
 	}
 	a.text.WriteString(r.GetTail())
 	a.add(r.GetTail(), plain)
-	a.pending = clean(r.GetPending())
+	a.pending = Clean(r.GetPending())
 	a.figures.progress(r.GetProgress())
 }
 
 func (a *answer) add(text string, k kind) {
-	if text = clean(text); text == "" {
+	if text = Clean(text); text == "" {
 		return
 	}
 	if n := len(a.pieces); n > 0 && a.pieces[n-1].kind == k {

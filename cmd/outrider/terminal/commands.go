@@ -138,7 +138,7 @@ func (m *Model) model(name string) string {
 	}
 	var names []string
 	for _, t := range m.status.GetTargets() {
-		names = append(names, clean(t.GetName()))
+		names = append(names, Clean(t.GetName()))
 	}
 	out := "model: " + orNone(m.c.Request.GetModel())
 	if m.c.Request.GetModel() == "" {
@@ -243,7 +243,7 @@ func (m *Model) load(path string) (string, error) {
 	}
 	m.talk, m.system = talk, s.System
 	for _, x := range talk {
-		m.say(piece{clean(x.GetContent()) + "\n", map[bool]kind{true: question, false: plain}[x.GetRole() == "user"]})
+		m.say(piece{Clean(x.GetContent()) + "\n", map[bool]kind{true: question, false: plain}[x.GetRole() == "user"]})
 	}
 	return fmt.Sprintf("%d messages loaded from %s", len(talk), path), nil
 }

@@ -37,7 +37,7 @@ func OpenHistory(path string) (*History, error) {
 	for s.Scan() {
 		var e string
 		if json.Unmarshal(s.Bytes(), &e) == nil && e != "" { // a broken line is skipped
-			h.entries = append(h.entries, clean(e))
+			h.entries = append(h.entries, Clean(e))
 		}
 	}
 	h.trim()

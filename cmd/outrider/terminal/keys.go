@@ -125,10 +125,10 @@ func (m *Model) enter(text string) tea.Cmd {
 	}
 	m.put("")
 	if err := m.c.History.Add(text); err != nil {
-		m.say(piece{"what you type is not kept: " + clean(err.Error()), alarm})
+		m.say(piece{"what you type is not kept: " + Clean(err.Error()), alarm})
 		*m.c.History = History{}
 	}
-	m.say(piece{"> " + clean(text), question})
+	m.say(piece{"> " + Clean(text), question})
 	if !slash {
 		m.talk = append(m.talk, &outriderv1.Message{Role: "user", Content: text})
 		return m.ask()
@@ -138,7 +138,7 @@ func (m *Model) enter(text string) tea.Cmd {
 	case errors.Is(err, errQuit):
 		m.leave()
 	case err != nil:
-		m.say(piece{clean(err.Error()), alarm})
+		m.say(piece{Clean(err.Error()), alarm})
 	case say != "":
 		m.say(piece{say, faint})
 	}

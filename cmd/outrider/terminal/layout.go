@@ -35,8 +35,8 @@ type line struct {
 	end    int
 }
 
-// clean takes out what could steer the terminal: models and files write text, not control sequences.
-func clean(s string) string {
+// Clean takes out what could steer the terminal: models and files write text, not control sequences.
+func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n':

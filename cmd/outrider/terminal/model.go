@@ -153,14 +153,14 @@ func (m *Model) told(msg statusMsg) tea.Cmd {
 	switch {
 	case msg.err != nil && m.away == "":
 		m.away = msg.err.Error()
-		m.say(piece{clean(m.away), alarm})
+		m.say(piece{Clean(m.away), alarm})
 	case msg.err == nil:
 		if m.away != "" {
 			m.away = ""
 			m.say(piece{"the edge is there", faint})
 		}
 		if n := msg.st.GetNote(); n != "" && n != m.status.GetNote() {
-			m.say(piece{clean(n), alarm})
+			m.say(piece{Clean(n), alarm})
 		}
 		m.status = msg.st
 	}
@@ -198,7 +198,7 @@ func (m *Model) done(msg doneMsg) {
 	}
 	switch {
 	case msg.err != nil && !a.stopped && !errors.Is(msg.err, context.Canceled):
-		m.say(piece{clean(msg.err.Error()), alarm})
+		m.say(piece{Clean(msg.err.Error()), alarm})
 	case a.stopped:
 		m.say(piece{fit(append([]string{"stopped"}, a.figures.ending()...), m.width, 2), faint})
 	default:

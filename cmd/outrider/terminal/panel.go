@@ -193,9 +193,9 @@ func (m *Model) who() string {
 	case target == "":
 		return "no cloud in reach"
 	case d == "" || m.c.Request.GetNoDraft():
-		return clean(target) + " works alone"
+		return Clean(target) + " works alone"
 	default:
-		return clean(d) + " drafts for " + clean(target)
+		return Clean(d) + " drafts for " + Clean(target)
 	}
 }
 
