@@ -78,6 +78,10 @@ func (s *session) prediction() []Token {
 // leastGuess is the confidence below which a guess is not worth a row of the target's pass.
 const leastGuess = 0.1
 
+// hidden: a draft that takes no more than one in so many of the time of a round trip and a pass drafts
+// while they go on.
+const hidden = 8
+
 // guess lets the proposer have what the source knows better than the draft, cost included.
 func (s *session) guess() {
 	if s.look == nil || s.alone != nil {
@@ -102,14 +106,14 @@ func (s *session) guess() {
 
 // leastGuess is the share of right guesses from which on they are better than the draft's. Tokens that
 // are right at a rate a and take d each come, with a time r from a wrong one to the next, at one in
-// (1-a)r + a·d; a guess takes no time.
+// (1-a)r + a·d; a guess takes no time. What the draft does while the target works anyway is free, too.
 func (s *session) leastGuess() float64 {
 	if s.d == nil {
 		return leastGuess
 	}
 	a, d := s.p.DraftWorth()
 	r := time.Duration(s.e.link.rtt.Load()) + mean(s.passes.allTime, s.passes.all)
-	if r > 0 {
+	if d -= r / hidden; r > 0 && d > 0 {
 		a -= a * min(1, float64(d)/float64(r))
 	}
 	return max(a, leastGuess)

@@ -28,9 +28,9 @@ func embedded(t *testing.T, name string) backend.Model {
 }
 
 // edited is a text with other words here and there.
-func edited(text string) string {
+func edited(text string, every int) string {
 	words := strings.Split(text, " ")
-	for i := 5; i < len(words); i += 12 {
+	for i := 5; i < len(words); i += every {
 		words[i] = "purple"
 	}
 	return strings.Join(words, " ")
@@ -55,7 +55,7 @@ func TestLookupKeepsTheAnswer(t *testing.T) {
 			req := Request{Prompt: "Once upon a time there was a little girl. She", MaxTokens: n, Params: speculative.Params{Temperature: temperature, Seed: 7}}
 			want := alone(t, target, req.Params, tok.Encode(req.Prompt, tokenizer.Options{AddBOS: tok.AddBOS()}), n)
 			text := tok.Decode(want)
-			for name, prediction := range map[string]string{"none": "", "nearly right": edited(text), "other text": "func main() { panic(1) }\n",
+			for name, prediction := range map[string]string{"none": "", "nearly right": edited(text, 12), "other text": "func main() { panic(1) }\n",
 				"huge": strings.Repeat("She was very happy. \x00日本<|endoftext|></s>", 100000), "its end": text[len(text)/2:]} {
 				req.Prediction = prediction
 				c := &collect{}

@@ -40,9 +40,11 @@ func (c *calibrator) first(raw float32) float64 {
 
 // second returns the probability that the runner-up agrees.
 func (c *calibrator) second(raw float32) float64 {
-	h := (c.covered + 0.4*calPrior) / (c.missed + calPrior)
-	return math.Max((1-c.first(raw))*h, calFloor)
+	return math.Max((1-c.first(raw))*c.coverage(), calFloor)
 }
+
+// coverage is the share of misses in which the runner-up agrees.
+func (c *calibrator) coverage() float64 { return (c.covered + 0.4*calPrior) / (c.missed + calPrior) }
 
 func (c *calibrator) observe(raw float32, hit, secondHit bool) {
 	r := calRaw(raw)

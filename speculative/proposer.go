@@ -153,6 +153,10 @@ func (p *Proposer) Drafted(id uint64, c Choice, took time.Duration) {
 	if n.dead || p.finish != NotFinished {
 		return
 	}
+	if n.guessed {
+		p.opine(n, c)
+		return
+	}
 	p.expand(n, c, p.cal.first(c.Confidence))
 }
 
@@ -185,25 +189,32 @@ func (p *Proposer) inFlight() int { return p.sent - (p.root.number + 1) }
 // room reports whether one more node fits into the window.
 func (p *Proposer) room() bool { return p.inFlight()+len(p.unsent) < p.c.Window }
 
-// next returns the most probable node to expand, nil when there is none.
-func (p *Proposer) next() *node {
+// next returns the most probable node to expand, nil when there is none. For the draft that may be one
+// whose guess it doubts.
+func (p *Proposer) next(draft bool) *node {
 	if p.finish != NotFinished || p.c.Depth < 0 || !p.room() {
 		return nil
 	}
 	bound := p.root.logp + math.Log(p.c.MinPath)
 	var top *node
+	var best float64
 	consider := func(n *node) {
-		if n.expanded || (p.c.MaxLength > 0 && n.pos+1 >= p.c.MaxLength) || (p.c.DraftContext > 0 && n.pos+1 >= p.c.DraftContext) {
+		doubt := draft && n.guessed && !n.opinion
+		if n.expanded && !doubt || (p.c.MaxLength > 0 && n.pos+1 >= p.c.MaxLength) || (p.c.DraftContext > 0 && n.pos+1 >= p.c.DraftContext) {
 			return
 		}
 		if p.c.Depth > 0 && n.pos+1-len(p.log) >= p.c.Depth {
 			return
 		}
-		if n != p.root && (n.logp < bound || slices.Contains(p.c.EndTokens, n.token)) {
+		logp := n.logp
+		if doubt {
+			logp += n.doubt()
+		}
+		if (n != p.root || doubt) && logp < bound || n != p.root && slices.Contains(p.c.EndTokens, n.token) {
 			return
 		}
-		if top == nil || n.logp > top.logp {
-			top = n
+		if top == nil || logp > best {
+			top, best = n, logp
 		}
 	}
 	consider(p.root)
@@ -271,7 +282,7 @@ func (p *Proposer) Ready(now Time) Ready {
 		return r
 	}
 	if p.drafting == nil && !p.c.GuessOnly && p.pay.drafting(len(p.log)) {
-		if n := p.next(); n != nil {
+		if n := p.next(true); n != nil {
 			p.drafting = n
 			r.Draft = &Work{ID: n.id, Path: n.path(p.root)}
 		}

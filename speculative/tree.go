@@ -21,8 +21,10 @@ type node struct {
 	expanded   bool
 	dead       bool
 	everSent   bool
-	unpromised bool // its expansion was withheld as improbable
-	guessed    bool // expanded by Guess
+	unpromised bool    // its expansion was withheld as improbable
+	guessed    bool    // expanded by Guess
+	sure       float64 // the probability of what was guessed
+	opinion    bool    // guessed, and the draft was asked, too
 }
 
 // Pending returns the most probable drafted continuation that has no verdict yet.
@@ -66,7 +68,7 @@ func (p *Proposer) add(parent *node, t Token, prob float64) {
 // advance moves the root along one committed token.
 func (p *Proposer) advance(t Token) *node {
 	r := p.root
-	if r.expanded && !r.guessed {
+	if r.expanded && (!r.guessed || r.opinion) {
 		p.agree.observe(r.firstTok == t)
 		p.cal.observe(r.raw, r.firstTok == t, r.second == t)
 	}
@@ -112,7 +114,7 @@ func (p *Proposer) prune(agreed, accepted int) {
 	p.root.dead = false
 	p.unsent = slices.DeleteFunc(p.unsent, func(n *node) bool { return n.dead || n == p.root })
 	if p.root.unpromised && len(p.root.kids) == 0 {
-		p.root.expanded, p.root.unpromised, p.root.guessed = false, false, false // withheld as improbable, wanted now
+		p.root.expanded, p.root.unpromised, p.root.guessed, p.root.opinion = false, false, false, false // withheld as improbable, wanted now
 	}
 	p.pay.observe(agreed, min(accepted, agreed), decided, len(p.log))
 	if p.root.number < 0 {

@@ -46,6 +46,7 @@ func New(prompt, prediction []Token) *Lookup {
 	l.index.add(l.log)
 	l.follow.text = slices.Clone(prediction)
 	l.follow.index.add(l.follow.text)
+	l.follow.run = 4 // who begins as predicted goes on so
 	return l
 }
 
