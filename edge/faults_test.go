@@ -263,7 +263,7 @@ func TestDraftDeath(t *testing.T) {
 func TestDraftErrorsNeverFailTheSession(t *testing.T) {
 	for _, err := range []error{backend.ErrInvalid, backend.ErrNoMemory, backend.ErrSequenceLost, backend.ErrContextFull,
 		backend.ErrLoad, errors.New("something else")} {
-		r := newRig(t, link.Config{}, func(r *rig) { r.draft.broken = err })
+		r := newRig(t, link.Config{}, func(r *rig) { r.draft.broken, r.target.step = err, 2*time.Millisecond })
 		req := request(4, 50)
 		c, s := r.generate(req, nil)
 		r.identical(req, c)
