@@ -112,3 +112,21 @@ func TestGuessAtRandom(t *testing.T) {
 		}
 	}
 }
+
+// With nothing else to do the draft is asked about a doubtful guess; its other choice becomes a branch.
+func TestDraftDoubtsGuess(t *testing.T) {
+	p := NewProposer(ProposerConfig{Depth: 1}, []Token{1})
+	p.LinkUp(0)
+	p.Guess(func([]Token) (Choice, bool) { return Choice{Token: 2, Confidence: 0.6}, true })
+	r := p.Ready(time.Second)
+	if r.Draft == nil || len(r.Draft.Path) != 0 {
+		t.Fatalf("%+v", r.Draft)
+	}
+	p.Drafted(r.Draft.ID, Choice{Token: 3, Confidence: 0.9, Second: -1}, time.Millisecond)
+	if d := p.Drafts(); len(d) != 2 || d[0].Token != 2 || d[1].Token != 3 || d[1].Parent != -1 {
+		t.Errorf("%+v", d)
+	}
+	if r := p.Ready(2 * time.Second); r.Draft != nil {
+		t.Errorf("asked twice: %+v", r.Draft)
+	}
+}
