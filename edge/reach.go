@@ -159,11 +159,12 @@ func (s *session) lost(err error) {
 	}
 	delay := min(minReopen<<min(s.failures, 10), maxReopen)
 	s.openAt = now + delay/2 + rand.N(delay/2)
+	what := "the link to the cloud broke, opening the session again"
 	if after, ok := retryAfter(err); ok {
-		s.openAt = now + after + rand.N(after/4+minReopen)
+		what, s.openAt = "the cloud asks for patience, opening the session again", now+after+rand.N(after/4+minReopen)
 	}
 	s.failures++
-	s.e.c.Logger.Info("the link to the cloud broke, opening the session again", "request", s.request, "cloud", s.e.c.Cloud,
+	s.e.c.Logger.Info(what, "request", s.request, "cloud", s.e.c.Cloud,
 		"error", reason(err), "in", s.openAt-now, "tokens", s.sum.Tokens)
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/hybridgroup/yzma/pkg/llama"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/backend/llamacpp/library"
 	"github.com/outrider-llm/outrider/gguf"
 	"github.com/outrider-llm/outrider/models"
 	"github.com/outrider-llm/outrider/tokenizer"
@@ -126,6 +127,9 @@ func open(ctx context.Context, path string, d description, o options, progress f
 	shared.log.take()
 	if !lib.Tested() {
 		slog.Warn("this version of llama.cpp was not tested", "version", lib.Version, "folder", lib.Dir)
+	}
+	if idle := library.Idle(lib.Dir, lib.Devices); idle != "" && o.gpuLayers != 0 {
+		slog.Warn(idle)
 	}
 	m, err := loadModel(ctx, path, o, progress)
 	if err != nil {

@@ -88,7 +88,7 @@ func Doctor(configured string) library.Report {
 	if err != nil {
 		return library.Report{Error: err.Error()}
 	}
-	return library.Report{Dir: l.Dir, Source: l.Source, Version: l.Version, Tested: l.Tested(), System: l.System, Devices: l.Devices}
+	return library.Report{Dir: l.Dir, Source: l.Source, Version: l.Version, Tested: l.Tested(), System: l.System, Devices: l.Devices, Note: library.Idle(l.Dir, l.Devices)}
 }
 
 // Tested says that the library is the version that the engine was tested with.

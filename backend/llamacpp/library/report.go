@@ -13,6 +13,7 @@ type Report struct {
 	Tested  bool     `json:"tested"`            // it is the version that the engine was tested with
 	System  string   `json:"system,omitempty"`  // instruction sets and features
 	Devices []Device `json:"devices,omitempty"`
+	Note    string   `json:"note,omitempty"`  // see Idle
 	Error   string   `json:"error,omitempty"` // why it cannot be used, and what to do
 }
 
@@ -40,6 +41,9 @@ func (r Report) Print(w io.Writer) {
 		fmt.Fprintf(w, "  device      %-6s %s, %.1f of %.1f GiB free (%s)\n", d.Kind, d.Description, gib(d.Free), gib(d.Total), d.Name)
 	}
 	fmt.Fprintf(w, "  features    %s\n", r.System)
+	if r.Note != "" {
+		fmt.Fprintf(w, "  note        %s\n", r.Note)
+	}
 }
 
 func gib(n uint64) float64 { return float64(n) / (1 << 30) }
