@@ -267,8 +267,11 @@ func TestDraftErrorsNeverFailTheSession(t *testing.T) {
 		req := request(4, 50)
 		c, s := r.generate(req, nil)
 		r.identical(req, c)
-		if s.Drafted != 0 || r.draft.calls == 0 || r.draft.calls > 10 {
-			t.Errorf("%v: drafted %d in %d calls", err, s.Drafted, r.draft.calls)
+		r.draft.mu.Lock()
+		calls := r.draft.calls
+		r.draft.mu.Unlock()
+		if s.Drafted != 0 || calls == 0 || calls > 10 {
+			t.Errorf("%v: drafted %d in %d calls", err, s.Drafted, calls)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/outrider-llm/outrider/speculative"
 	"net"
 	"net/http"
 	"os"
@@ -446,5 +447,15 @@ func TestToolConstraints(t *testing.T) {
 	}
 	if got := string(f.last.Load().Tools[1]); got != `{"type":"function","function":{"name":"a","parameters":{"type":"object","properties":{}}}}` {
 		t.Error(got)
+	}
+}
+
+// A deadline that passes before the first token is an error, not an empty answer.
+func TestDeadlineWithoutAnswer(t *testing.T) {
+	f := newFake(t, "")
+	f.finish = speculative.FinishDeadline
+	code, body := serve(t, f, Config{}).post("/v1/chat/completions", `{"messages":[{"role":"user","content":"Hi"}],"outrider":{"deadline_ms":5}}`)
+	if code != 504 || !strings.Contains(body, "deadline_exceeded") {
+		t.Errorf("%d %s", code, body)
 	}
 }

@@ -80,6 +80,13 @@ func errorOf(err error, model string) *apiError {
 	return e
 }
 
+// errDeadline is for an answer of which nothing came in time; one that began ends with "length".
+func errDeadline() *apiError {
+	e := newError(http.StatusGatewayTimeout, typeServer, "", "deadline_exceeded", "the request's deadline_ms passed before the first token: give it more time, or look whether a cloud is in reach (/outrider/status)")
+	e.final = true
+	return e
+}
+
 // requestError is a 400, with the field when the edge's message begins with its name.
 func requestError(err error) *apiError {
 	msg := plain(err)

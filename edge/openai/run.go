@@ -95,6 +95,9 @@ func (s *server) run(ctx context.Context, j *job, out sink) ([]*answer, error) {
 			if err != nil {
 				return err
 			}
+			if sum.Finish == speculative.FinishDeadline && sum.Tokens == 0 {
+				return errDeadline()
+			}
 			d := a.end()
 			mu.Lock()
 			defer mu.Unlock()
