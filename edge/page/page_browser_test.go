@@ -18,7 +18,7 @@ func TestSendStreamReload(t *testing.T) {
 	b.send("Tell me of Max")
 	b.until("pending tokens", `document.querySelector(".writing .pending")?.textContent`)
 	b.until("a half-written answer", `document.querySelectorAll(".writing .t").length > 20`)
-	b.document("page-light.png")
+	b.document("page-made-up.png")
 	b.answered()
 	b.want(".user .bubble", "Tell me of Max")
 	b.want(".answer .md", answerOf("Tell me of Max"))

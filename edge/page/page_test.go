@@ -29,13 +29,13 @@ func get(t *testing.T, h http.Handler, method, path string, header ...string) *h
 
 func TestHandlerServesCompressedAndCached(t *testing.T) {
 	h := Handler()
-	plain := get(t, h, "GET", "/") //nolint:bodyclose // get sees to it
+	plain := get(t, h, "GET", "/")
 	body, _ := io.ReadAll(plain.Body)
 	if plain.StatusCode != 200 || !strings.Contains(string(body), "<title>Outrider</title>") ||
 		plain.Header.Get("Content-Type") != "text/html; charset=utf-8" || plain.Header.Get("Content-Encoding") != "" {
 		t.Errorf("/: %s %v", plain.Status, plain.Header)
 	}
-	small := get(t, h, "GET", "/", "Accept-Encoding", "br, gzip;q=0.8") //nolint:bodyclose // get sees to it
+	small := get(t, h, "GET", "/", "Accept-Encoding", "br, gzip;q=0.8")
 	z, err := gzip.NewReader(small.Body)
 	if err != nil || small.Header.Get("Content-Encoding") != "gzip" || small.Header.Get("Vary") != "Accept-Encoding" {
 		t.Fatalf("gzip: %v %v", err, small.Header)
@@ -47,7 +47,7 @@ func TestHandlerServesCompressedAndCached(t *testing.T) {
 		t.Error("both forms have one tag")
 	}
 	for _, tag := range []string{plain.Header.Get("ETag"), small.Header.Get("ETag"), `"x", W/` + plain.Header.Get("ETag"), "*"} {
-		r := get(t, h, "GET", "/", "If-None-Match", tag) //nolint:bodyclose // get sees to it
+		r := get(t, h, "GET", "/", "If-None-Match", tag)
 		if b, _ := io.ReadAll(r.Body); r.StatusCode != http.StatusNotModified || len(b) > 0 || r.Header.Get("Cache-Control") != "no-cache" {
 			t.Errorf("If-None-Match %s: %s", tag, r.Status)
 		}
