@@ -175,7 +175,9 @@ func (r *losslessReport) print(w io.Writer, asJSON bool) error {
 	}
 	for i := range r.Differ {
 		d, verdict := &r.Differ[i], "explained"
-		if !d.Explained && d.Shapes.Alone.Second == d.Got && d.Shapes.Alone.Gap <= widest {
+		// Asked again alone, the target may also give what edge and cloud gave: then it was the comparison that parted.
+		between := d.Shapes.Alone.Second == d.Got || d.Shapes.Alone.Token == d.Got
+		if !d.Explained && between && widest > 0 && d.Shapes.Alone.Gap <= widest {
 			d.Explained, verdict = true, "near tie" // not by the shapes tried, but the engine moves other gaps that far
 		}
 		if !d.Explained {
