@@ -23,7 +23,7 @@ func TestLookupSpeed(t *testing.T) {
 		t.Skip("takes two minutes: set OUTRIDER_VERIFY=1")
 	}
 	tok := demoTokenizer(t)
-	target, draft := embedded(t, models.TargetName), embedded(t, models.DraftName)
+	target, draft := reference1(t, models.TargetName), reference1(t, models.DraftName)
 	const n, rounds = 96, 3
 	story := "Once upon a time, there was a little girl named Lily. She loved to play"
 	say := func(prompt string) string {

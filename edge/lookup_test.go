@@ -8,24 +8,12 @@ import (
 	"time"
 
 	"github.com/outrider-llm/outrider/backend"
-	"github.com/outrider-llm/outrider/backend/reference"
 	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/models"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
-
-// embedded loads one of the demo models into this process.
-func embedded(t *testing.T, name string) backend.Model {
-	t.Helper()
-	m, err := reference.Load(t.Context(), name, map[string]string{"threads": "1"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.(*reference.Engine).Close() })
-	return m
-}
 
 // edited is a text with other words here and there.
 func edited(text string, every int) string {
@@ -43,7 +31,7 @@ func TestLookupKeepsTheAnswer(t *testing.T) {
 		t.Skip("loads models")
 	}
 	tok := demoTokenizer(t)
-	target, draft := embedded(t, models.TargetName), embedded(t, models.DraftName)
+	target, draft := reference1(t, models.TargetName), reference1(t, models.DraftName)
 	const n = 40
 	for _, with := range []backend.Model{nil, draft} {
 		r := newRig(t, link.Config{RTT: 10 * time.Millisecond}, func(r *rig) {

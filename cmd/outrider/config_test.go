@@ -26,9 +26,13 @@ func writeFile(t *testing.T, dir, name, text string) string {
 }
 
 // TestKeyTable: the table in the documentation is that of the code (make generate writes it).
-func TestKeyTable(t *testing.T) {
-	const begin, end = "<!-- keys: made by make generate -->\n", "<!-- end of keys -->\n"
-	file := filepath.Join("..", "..", "docs", "configuration.md")
+func TestKeyTable(t *testing.T) { madeTable(t, "configuration.md", "keys", keyTable()) }
+
+// madeTable compares a table in the documentation with that of the code; make generate writes it.
+func madeTable(t *testing.T, file, name, table string) {
+	t.Helper()
+	begin, end := "<!-- "+name+": made by make generate -->\n", "<!-- end of "+name+" -->\n"
+	file = filepath.Join("..", "..", "docs", file)
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -36,13 +40,13 @@ func TestKeyTable(t *testing.T) {
 	before, rest, ok := strings.Cut(string(b), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no marks around its table of keys", file)
+		t.Fatalf("%s has no marks around its table of %s", file, name)
 	}
-	want := before + begin + keyTable() + end + after
+	want := before + begin + table + end + after
 	if *update {
 		err = os.WriteFile(file, []byte(want), 0o644)
 	} else if want != string(b) {
-		t.Errorf("the table of keys in %s is stale: run make generate", file)
+		t.Errorf("the table of %s in %s is stale: run make generate", name, file)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -248,24 +248,5 @@ func metricsTable(t *testing.T) string {
 }
 
 func TestMetricsAreDocumented(t *testing.T) {
-	const begin, end = "<!-- metrics: made by make generate -->\n", "<!-- end of metrics -->\n"
-	file := filepath.Join("..", "..", "docs", "observability.md")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(b), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no marks around its table of metrics", file)
-	}
-	want := before + begin + metricsTable(t) + end + after
-	if *update {
-		err = os.WriteFile(file, []byte(want), 0o644)
-	} else if want != string(b) {
-		t.Errorf("the table of metrics in %s is stale: run make generate", file)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	madeTable(t, "observability.md", "metrics", metricsTable(t))
 }
