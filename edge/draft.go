@@ -37,8 +37,8 @@ type drafter struct {
 	last    time.Duration // what one token last took
 
 	jobs    chan draftJob
-	results chan draftResult // one per job
-	written chan Token       // what a finishing job writes
+	results chan draftResult        // one per job
+	written chan speculative.Choice // what a finishing job writes
 }
 
 // draftJob asks for one expansion, or, when finish is set, to go on alone to the end.
@@ -51,13 +51,14 @@ type draftJob struct {
 }
 
 type draftResult struct {
-	id     uint64
-	reused int // rows of an earlier generation that this job, the first one, went on from
-	choice speculative.Choice
-	took   time.Duration
-	ok     bool
-	off    bool  // never ask again
-	err    error // why, or how finishing failed
+	id       uint64
+	reused   int // rows of an earlier generation that this job, the first one, went on from
+	choice   speculative.Choice
+	took     time.Duration
+	ok       bool
+	finished bool  // of a finishing job
+	off      bool  // never ask again
+	err      error // why, or how finishing failed
 }
 
 // Rows of one forward pass while the draft catches up: short enough that a cancelled session leaves
@@ -72,7 +73,7 @@ const (
 
 func newDrafter(hard context.Context, m backend.Model, seq backend.Sequence, setup *backend.Setup, c *Config) *drafter {
 	return &drafter{m: m, hard: hard, setup: setup, logger: c.Logger, metrics: c.Metrics, tracing: c.Tracing, call: hard, seq: seq,
-		spare: func() bool { return false }, jobs: make(chan draftJob, 1), results: make(chan draftResult, 1), written: make(chan Token)}
+		spare: func() bool { return false }, jobs: make(chan draftJob, 1), results: make(chan draftResult, 1), written: make(chan speculative.Choice)}
 }
 
 // run works until jobs is closed, then frees the model's rows.
@@ -89,7 +90,7 @@ func (d *drafter) run() {
 		d.call, span = d.tracing.Start(telemetry.Carry(d.hard, j.ctx), "draft")
 		var r draftResult
 		if j.finish {
-			r = draftResult{err: d.finish(j)}
+			r = draftResult{finished: true, err: d.finish(j)}
 		} else {
 			r = d.expand(j)
 		}
@@ -309,7 +310,7 @@ func (d *drafter) decode(ctx context.Context, full *[]Token, n int) error {
 	d.used, d.begun = true, true
 	err = d.m.Draft(ctx, backend.DraftRequest{Segment: s, MaxTokens: n}, func(c speculative.Choice) bool {
 		select {
-		case d.written <- c.Token:
+		case d.written <- c:
 			*full = append(*full, c.Token)
 			d.pause = 0
 			return true
@@ -317,6 +318,9 @@ func (d *drafter) decode(ctx context.Context, full *[]Token, n int) error {
 			return false
 		}
 	})
-	d.held = nil // whether the last token has a row is the engine's business
+	d.held = nil
+	if err == nil { // whether the last token has a row is the engine's business
+		d.held = slices.Clone((*full)[:len(*full)-1])
+	}
 	return err
 }

@@ -38,6 +38,7 @@ type Config struct {
 	Chat func(*tokenizer.Tokenizer, chat.Conversation) ([]Token, error)
 	Dial []grpc.DialOption // credentials and the like; default: plain text
 
+	Mode          Mode          // of requests that ask for none; default: ModeCooperative
 	Fallback      Fallback      // default: FallbackFail
 	FallbackAfter time.Duration // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
 	LinkTimeout   time.Duration // a link that is silent for this long is given up; default 4 s
@@ -91,6 +92,12 @@ func (c *Config) defaults() error {
 	}
 	if c.Fallback == FallbackDefault {
 		c.Fallback = FallbackFail
+	}
+	if c.Mode == ModeDefault {
+		c.Mode = ModeCooperative
+	}
+	if c.Mode == ModeOnlyOnDevice && c.Draft == nil {
+		return errors.New("mode only_on_device needs a draft model: name one, or use another mode")
 	}
 	if c.Fallback == FallbackDraft && c.Draft == nil {
 		return errors.New("fallback draft needs a draft model: name one, or use fallback fail or wait")

@@ -25,6 +25,8 @@ var (
 	ErrBusy = errors.New("the cloud is busy")
 	// ErrVocabulary: draft, tokenizer and target do not share one vocabulary.
 	ErrVocabulary = errors.New("the vocabularies differ")
+	// ErrDevice: the draft cannot answer alone, and the request's mode allows nothing else.
+	ErrDevice = errors.New("the device cannot answer")
 	// ErrClosed: the edge is shutting down.
 	ErrClosed = errors.New("the edge is shutting down")
 )

@@ -75,22 +75,28 @@ func (e *Edge) generate(ctx context.Context, r Request, began time.Time, emit fu
 
 // prepare turns a request into a session.
 func (e *Edge) prepare(ctx context.Context, r Request, began time.Time) (*session, error) {
-	voc, err := e.learn(ctx, &r)
+	rt, err := e.route(&r)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.fits(ctx, &r, voc.tok); err != nil {
+	var voc *vocabulary
+	if rt.Where == OnDevice { // nobody else is asked
+		voc = e.deviceVocabulary(&r, rt)
+	} else if voc, err = e.learn(ctx, &r); err == nil {
+		err = e.fits(ctx, &r, voc.tok)
+	}
+	if err != nil {
 		return nil, err
 	}
 	prompt, err := r.prompt(voc.tok, e.c.Chat)
 	if err != nil {
 		return nil, err
 	}
-	return e.newSession(ctx, r, voc, prompt, began)
+	return e.newSession(ctx, r, rt, voc, prompt, began)
 }
 
-func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, prompt []Token, began time.Time) (*session, error) {
-	s := &session{e: e, r: r, voc: voc, prompt: prompt, began: began, events: make(chan Event), fallback: r.Fallback}
+func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabulary, prompt []Token, began time.Time) (*session, error) {
+	s := &session{e: e, r: r, route: rt, voc: voc, prompt: prompt, began: began, events: make(chan Event), fallback: r.Fallback}
 	if s.fallback == FallbackDefault {
 		s.fallback = e.c.Fallback
 	}
@@ -143,9 +149,10 @@ func (e *Edge) newSession(ctx context.Context, r Request, voc *vocabulary, promp
 			return nil, requestError("token %d of the prompt is %d, the vocabulary has %d", i, t, vocabulary)
 		}
 	}
+	s.pc = c
 	s.p = speculative.NewProposer(c, prompt)
 	s.owner, s.key = owner{r.User, s.r.Model, voc.print}, e.conversations.key(r.User)
-	if s.d != nil && c.Depth >= 0 {
+	if s.d != nil && (c.Depth >= 0 || rt.Where == OnDevice) {
 		s.d.from = e.conversations.take(s.owner, prompt)
 	}
 	return s, nil

@@ -84,10 +84,13 @@ const hidden = 8
 
 // guess lets the proposer have what the source knows better than the draft, cost included.
 func (s *session) guess() {
+	log := s.p.Log()
+	if s.begun != nil && s.alone == nil {
+		s.p.Guess(func(path []Token) (speculative.Choice, bool) { return s.begun.guess(log, path) })
+	}
 	if s.look == nil || s.alone != nil {
 		return
 	}
-	log := s.p.Log()
 	s.look.l.Commit(log[s.look.told:])
 	s.look.told = len(log)
 	least := s.leastGuess()

@@ -108,7 +108,7 @@ func TestPredictionIsBounded(t *testing.T) {
 		}
 	}
 	e := &Edge{c: Config{}}
-	if _, err := e.newSession(t.Context(), Request{Prediction: "x"}, &vocabulary{}, []Token{1}, time.Now()); err == nil || !strings.Contains(err.Error(), "prediction") {
+	if _, err := e.newSession(t.Context(), Request{Prediction: "x"}, &route{}, &vocabulary{}, []Token{1}, time.Now()); err == nil || !strings.Contains(err.Error(), "prediction") {
 		t.Errorf("without a tokenizer: %v", err)
 	}
 }

@@ -10,7 +10,8 @@ import (
 type Progress struct {
 	At       time.Duration // since the request
 	Linked   bool          // a stream to the cloud is open
-	Alone    bool          // the draft finishes by itself
+	Alone    bool          // the draft finishes by itself, with no cloud in reach
+	Where    string        // OnDevice, Cooperative or InCloud: where it is written now
 	Tokens   int           // given out
 	Depth    int           // drafted tokens that wait for a verdict, on the most probable path
 	Passes   int           // target passes that brought tokens
@@ -45,7 +46,7 @@ func mean(t time.Duration, n int) time.Duration { return t / time.Duration(max(1
 
 // progress is read by the session's goroutine when it hands out an event.
 func (s *session) progress() Progress {
-	return Progress{At: s.now(), Linked: s.linked, Alone: s.alone != nil, Tokens: s.sum.Tokens, Depth: len(s.p.Pending()),
+	return Progress{At: s.now(), Linked: s.linked, Alone: s.alone != nil && s.alone.fallback, Where: s.route.Where, Tokens: s.sum.Tokens, Depth: len(s.p.Pending()),
 		Passes: s.passes.all, Step: mean(s.passes.allTime, s.passes.all), Plain: mean(s.passes.plainTime, s.passes.plain),
 		Uplink: s.sum.Uplink, Downlink: s.sum.Downlink, Resumes: s.sum.Resumes, RTT: time.Duration(s.e.link.rtt.Load())}
 }

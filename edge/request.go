@@ -50,8 +50,9 @@ type Request struct {
 	Tools             []json.RawMessage // functions that the answer may call: {"type":"function","function":{…}}
 	Variables         map[string]any    // of the chat template, such as enable_thinking
 	Tokens            []Token           // a prompt in tokens, taken as it is
-	Model             string            // name of a target; empty: the edge's configuration decides
-	User              string            // whose it is: nothing kept of one user's serves another's; empty: the edge's one user
+	Model             string            // name of a target, or one of ModelNames; empty: the edge's configuration decides
+	Mode              Mode
+	User              string // whose it is: nothing kept of one user's serves another's; empty: the edge's one user
 	Params            speculative.Params
 	MaxTokens         int // 0: until the model ends or the context is full
 	Stop              []string
@@ -115,6 +116,8 @@ func (r *Request) validate() error {
 		return requestError("max_passes_per_token is %g, must be between 0 and 1", r.MaxPassesPerToken)
 	case len(r.User) > maxUserBytes:
 		return requestError("user has %d bytes, at most %d are allowed", len(r.User), maxUserBytes)
+	case int(r.Mode) >= len(modeWords):
+		return requestError("mode %d is unknown: use 0 (the edge's) to %d", r.Mode, len(modeWords)-1)
 	case r.Fallback > FallbackDraft:
 		return requestError("fallback %d is unknown: use fail, wait or draft", r.Fallback)
 	case len(r.Stop) > maxStops:
@@ -211,4 +214,5 @@ type Summary struct {
 	Target         string
 	Numerics       string // of the target
 	Pace           string // emulated step cost of the target, empty when none
+	Routing        Routing
 }

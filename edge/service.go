@@ -52,7 +52,7 @@ func StatusError(err error) error {
 		code = codes.InvalidArgument
 	case errors.Is(err, ErrNoCloud), errors.Is(err, ErrClosed):
 		code = codes.Unavailable
-	case errors.Is(err, ErrVocabulary), errors.Is(err, ErrRefused):
+	case errors.Is(err, ErrVocabulary), errors.Is(err, ErrRefused), errors.Is(err, ErrDevice):
 		code = codes.FailedPrecondition
 	case errors.Is(err, context.Canceled):
 		code = codes.Canceled
@@ -76,7 +76,7 @@ func RequestFromProto(m *outriderv1.GenerateRequest) (Request, error) {
 		IgnoreEnd: m.GetIgnoreEnd(), Fallback: Fallback(min(max(m.GetFallback(), 0), 255)),
 		Deadline:          time.Duration(m.GetDeadlineMs()) * time.Millisecond,
 		MaxPassesPerToken: float64(m.GetRunAhead().GetMaxPassesPerToken()), NoDraft: m.GetNoDraft(), User: m.GetUser(), Pending: true,
-		Logprobs: int(min(m.GetLogprobs(), 1<<30))}
+		Logprobs: int(min(m.GetLogprobs(), 1<<30)), Mode: Mode(min(max(m.GetMode(), 0), 255))}
 	if c := backend.ConstraintFromProto(m.GetConstraint()); m.GetConstraint() != nil {
 		r.Constraint = &c
 	}
@@ -90,7 +90,7 @@ func progressToProto(p Progress) *outriderv1.Progress {
 	us := func(d time.Duration) uint64 { return uint64(max(0, d.Microseconds())) }
 	return &outriderv1.Progress{AtUs: us(p.At), Linked: p.Linked, Alone: p.Alone, Depth: uint32(p.Depth), Passes: uint32(p.Passes),
 		StepUs: us(p.Step), PlainUs: us(p.Plain), UplinkBytes: uint64(p.Uplink), DownlinkBytes: uint64(p.Downlink),
-		Resumes: uint32(p.Resumes), RttUs: us(p.RTT)}
+		Resumes: uint32(p.Resumes), RttUs: us(p.RTT), Where: p.Where}
 }
 
 // EventToProto converts an event for the wire.

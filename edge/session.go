@@ -18,6 +18,7 @@ import (
 type session struct {
 	e        *Edge
 	r        Request
+	route    *route
 	voc      *vocabulary
 	prompt   []Token
 	ends     []Token
@@ -26,6 +27,7 @@ type session struct {
 	request  string          // its id, for logs and traces
 	ctx      context.Context // of the request
 	p        *speculative.Proposer
+	pc       speculative.ProposerConfig // of p
 	out      *output
 	events   chan Event // to Generate, which hands them to the caller
 	sum      Summary
@@ -38,6 +40,7 @@ type session struct {
 	told    int         // length of the log that the drafter knows
 	alone   *aloneState // set once the draft finishes alone
 	look    *source     // of proposals besides the draft's; nil: none
+	begun   *draftText  // what the draft wrote before the cloud took over; nil: it did not
 
 	// The link.
 	id       [16]byte
@@ -79,6 +82,9 @@ func (s *session) run(ctx context.Context) {
 		s.e.wg.Go(s.d.run)
 		defer close(s.d.jobs)
 	}
+	if s.route.Where == OnDevice {
+		s.beginOnDevice()
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !s.finished {
@@ -100,7 +106,7 @@ func (s *session) wait(timer *time.Timer) {
 		in = s.st.in
 	}
 	var drafted <-chan draftResult
-	var written <-chan Token
+	var written <-chan speculative.Choice
 	if s.d != nil {
 		drafted = s.d.results
 		if s.alone != nil && len(s.out.next.Tokens) < maxUntaken {
@@ -137,6 +143,7 @@ func (s *session) end(why speculative.Finish, err error) {
 	}
 	s.finished, s.sum.Finish, s.err = true, why, err
 	s.sum.Usage = s.p.Usage()
+	s.sum.Routing = s.route.Routing
 	s.sum.Total = s.now()
 }
 
@@ -224,6 +231,8 @@ func (s *session) drafted(r draftResult) {
 	case s.alone != nil:
 		s.aloneDone(r)
 		return
+	case r.finished: // the draft had to stop writing
+		return
 	case r.ok:
 		s.p.Drafted(r.id, s.voc.proposable(r.choice), r.took)
 		s.sum.DraftHeld = max(s.sum.DraftHeld, r.reused)
@@ -279,6 +288,9 @@ func (s *session) commit(m *outriderv1.Commit) {
 	f := s.p.Fates()[known:]
 	for i, t := range s.p.Log()[had:] {
 		s.settle(had+i, t)
+		if s.begun != nil && s.begun.settle(had+i, t) {
+			s.route.Kept++
+		}
 		t := GeneratedToken{ID: t, Fate: f[i].Fate, Late: f[i].Late}
 		if at := had + i - c.Start; c.Logprobs != nil {
 			t.tell(c.Logprobs[at])

@@ -81,6 +81,7 @@ func SummaryToProto(s Summary) *outriderv1.Summary {
 		DownlinkBytes: uint64(s.Downlink), FirstTokenUs: uint64(s.FirstToken.Microseconds()),
 		TotalUs: uint64(s.Total.Microseconds()), Drafted: uint64(s.Drafted), Unverified: uint64(s.Unverified), Exact: s.Exact,
 		ShapeDependent: s.ShapeDependent, OpeningBytes: uint64(s.Opening), PrefixTokens: uint32(s.Prefix), DraftHeld: uint32(s.DraftHeld),
+		Routing: routingToProto(s.Routing),
 	}
 }
 
@@ -94,6 +95,17 @@ func SummaryFromProto(m *outriderv1.Summary) Summary {
 		Total: time.Duration(m.GetTotalUs()) * time.Microsecond, Drafted: int(m.GetDrafted()),
 		Unverified: int(m.GetUnverified()), Exact: m.GetExact(),
 		ShapeDependent: m.GetShapeDependent(),
-		Opening:        int(m.GetOpeningBytes()), Prefix: int(m.GetPrefixTokens()), DraftHeld: int(m.GetDraftHeld()),
+		Opening:        int(m.GetOpeningBytes()), Prefix: int(m.GetPrefixTokens()), DraftHeld: int(m.GetDraftHeld()), Routing: RoutingFromProto(m.GetRouting()),
 	}
+}
+
+func routingToProto(r Routing) *outriderv1.Routing {
+	return &outriderv1.Routing{Where: r.Where, Mode: outriderv1.Mode(r.Mode), Reason: r.Reason, Rule: r.Rule,
+		EscalatedAt: uint32(r.EscalatedAt), Shown: uint32(r.Shown), Kept: uint32(r.Kept), Score: r.Score}
+}
+
+// RoutingFromProto converts what came over the wire.
+func RoutingFromProto(m *outriderv1.Routing) Routing {
+	return Routing{Where: m.GetWhere(), Mode: Mode(min(max(m.GetMode(), 0), 255)), Reason: m.GetReason(), Rule: m.GetRule(),
+		EscalatedAt: int(m.GetEscalatedAt()), Shown: int(m.GetShown()), Kept: int(m.GetKept()), Score: m.GetScore()}
 }

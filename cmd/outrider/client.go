@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/edge"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
@@ -101,6 +102,7 @@ type requestFlags struct {
 	deadline    time.Duration
 	runAhead    string
 	noDraft     bool
+	mode        string
 	target      string
 }
 
@@ -121,6 +123,7 @@ func (r *requestFlags) add(f *pflag.FlagSet) {
 	f.DurationVar(&r.deadline, "deadline", 0, "give up after this time; 0: never")
 	f.StringVar(&r.runAhead, "run-ahead", "", "on, off (waits for proposals) or target passes per token at most; default: the edge's setting")
 	f.StringVar(&r.target, "target", "", "name of the target, when the cloud serves several; default: the edge's setting")
+	f.StringVar(&r.mode, "mode", "", "where the answer may be written: "+strings.Join(edge.Modes(), ", ")+" (docs/routing.md); default: the edge's setting")
 	f.BoolVar(&r.noDraft, "no-draft", false, "let the target work alone")
 }
 
@@ -155,7 +158,11 @@ func (r *requestFlags) request() (*outriderv1.GenerateRequest, error) {
 	}
 	g := &outriderv1.GenerateRequest{Sampling: s, MaxTokens: uint32(r.maxTokens), Stop: r.stop, IgnoreEnd: r.ignoreEnd,
 		DeadlineMs: uint32(r.deadline.Milliseconds()), NoDraft: r.noDraft, Model: r.target}
-	var err error
+	mode, err := edge.ParseMode(r.mode)
+	if err != nil {
+		return nil, usagef("--%s", strings.TrimPrefix(err.Error(), edge.ErrRequest.Error()+": "))
+	}
+	g.Mode = outriderv1.Mode(mode)
 	if g.Fallback, err = parseFallback(r.fallback); err != nil {
 		return nil, err
 	}

@@ -75,6 +75,10 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, usagef("edge.fallback: %w", err)
 	}
+	mode, err := edge.ParseMode(e.Mode)
+	if err != nil {
+		return edge.Config{}, usagef("edge.mode: %w", err)
+	}
 	look, err := edge.ParseLookup(e.Lookup)
 	if err != nil {
 		return edge.Config{}, usagef("edge.lookup: %w", err)
@@ -83,7 +87,7 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, err
 	}
-	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Fallback: fallback,
+	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
 		Lookup: look, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: r.run.tracing.DialOptions(), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}

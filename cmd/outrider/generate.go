@@ -142,7 +142,8 @@ func generateJSON(ctx context.Context, w io.Writer, edge *edgeClient, req *outri
 	f.add(sum)
 	return text.String(), json.NewEncoder(w).Encode(map[string]any{
 		"text": text.String(), "tokens": tokens, "figures": f, "exact": sum.GetExact(), "resumes": sum.GetResumes(),
-		"finish": strings.ToLower(strings.TrimPrefix(sum.GetFinish().String(), "FINISH_")),
+		"routing": routingJSON(sum.GetRouting()),
+		"finish":  strings.ToLower(strings.TrimPrefix(sum.GetFinish().String(), "FINISH_")),
 	})
 }
 

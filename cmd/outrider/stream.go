@@ -164,6 +164,9 @@ func statusLine(s *outriderv1.Summary) string {
 	} else if !s.GetExact() {
 		parts = append(parts, "not exact: resumed under other numerics")
 	}
+	if line := routingLine(s.GetRouting()); line != "" {
+		parts = append(parts, line)
+	}
 	switch s.GetFinish() {
 	case outriderv1.Finish_FINISH_LENGTH:
 		parts = append(parts, "length limit")

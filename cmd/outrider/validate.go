@@ -50,6 +50,9 @@ func (c *Config) validate() []error {
 	if _, err := edge.ParseFallback(c.Edge.Fallback); err != nil {
 		errs = append(errs, c.from.wrong("edge.fallback", "edge.fallback is %q, must be fail, wait or draft", c.Edge.Fallback))
 	}
+	if m, err := edge.ParseMode(c.Edge.Mode); err != nil || m == edge.ModeDefault {
+		errs = append(errs, c.from.wrong("edge.mode", "edge.mode is %q, must be one of %s", c.Edge.Mode, strings.Join(edge.Modes(), ", ")))
+	}
 	if t := c.Edge.Translate; t != "auto" && t != "off" {
 		errs = append(errs, c.from.wrong("edge.translate", "edge.translate is %q, must be auto or off", t))
 	}

@@ -68,7 +68,7 @@ func errorOf(err error, model string) *apiError {
 	case errors.Is(err, edge.ErrNoCloud), errors.Is(err, edge.ErrClosed):
 		e = newError(http.StatusServiceUnavailable, typeServer, "", "service_unavailable", "%s", plain(err))
 		e.retry = 2 * time.Second
-	case errors.Is(err, edge.ErrVocabulary), errors.Is(err, edge.ErrRefused):
+	case errors.Is(err, edge.ErrVocabulary), errors.Is(err, edge.ErrRefused), errors.Is(err, edge.ErrDevice):
 		e = newError(http.StatusServiceUnavailable, typeServer, "", "service_unavailable", "%s", plain(err))
 		e.final = true
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

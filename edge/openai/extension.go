@@ -34,6 +34,7 @@ type progress struct {
 	Downlink int     `json:"downlink_bytes"`
 	Resumes  int     `json:"resumes"`
 	RTT      float64 `json:"rtt_ms"`
+	Where    string  `json:"where"`
 }
 
 // fateOf is a fate's word on the wire.
@@ -63,7 +64,7 @@ func (x extension) outriderOf(d *delta) *outrider {
 	}
 	if p := d.progress; x.progress {
 		o.Progress = &progress{At: ms(p.At), Linked: p.Linked, Alone: p.Alone, Tokens: p.Tokens, Depth: p.Depth, Passes: p.Passes,
-			Step: ms(p.Step), Plain: ms(p.Plain), Uplink: p.Uplink, Downlink: p.Downlink, Resumes: p.Resumes, RTT: ms(p.RTT)}
+			Step: ms(p.Step), Plain: ms(p.Plain), Uplink: p.Uplink, Downlink: p.Downlink, Resumes: p.Resumes, RTT: ms(p.RTT), Where: p.Where}
 	}
 	return o
 }

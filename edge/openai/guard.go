@@ -157,7 +157,7 @@ func (s *server) generation(h func(http.ResponseWriter, *http.Request, *object) 
 			e.write(w)
 			return
 		}
-		err := h(w, r, o)
+		err := h(w, withMode(r), o)
 		s.log(r, began, err)
 	})
 }

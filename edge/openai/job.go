@@ -65,8 +65,11 @@ func (s *server) common(ctx context.Context, o *object, j *job) {
 	j.n = int(o.whole("n", 1, 1, int64(s.c.MaxChoices)))
 	j.r.Stop = o.stops("stop")
 	j.r.Prediction = o.prediction("prediction")
+	j.mode(ctx, o)
 	s.extension(o.sub("outrider"), j)
-	if *o.err == nil {
+	if _, only := s.onDevice(j.r.Mode); only && j.model == "" {
+		j.name = "outrider:edge" // no cloud is asked
+	} else if *o.err == nil {
 		j.name = s.models.name(ctx, j.model)
 	}
 }
@@ -155,7 +158,7 @@ const maxDepth = 64
 func (s *server) prepare(ctx context.Context, j *job, tools *toolset) *apiError {
 	j.keep = j.r.Logprobs > 0 || j.ext.tokens
 	if j.reads || j.r.Logprobs > 0 {
-		tok, err := s.e.Tokenizer(ctx, j.model)
+		tok, err := s.tokenizer(ctx, j)
 		if err != nil {
 			return errorOf(err, j.model)
 		}

@@ -102,6 +102,7 @@ func (s *server) listModels(w http.ResponseWriter, r *http.Request) {
 	for i, t := range targets {
 		data[i] = s.modelOf(t)
 	}
+	data = append(data, s.modeModels(targets)...)
 	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": data})
 }
 
@@ -115,6 +116,12 @@ func (s *server) getModel(w http.ResponseWriter, r *http.Request) {
 	for _, t := range targets {
 		if t.GetName() == id {
 			writeJSON(w, http.StatusOK, s.modelOf(t))
+			return
+		}
+	}
+	for _, m := range s.modeModels(targets) {
+		if m.ID == id {
+			writeJSON(w, http.StatusOK, m)
 			return
 		}
 	}
@@ -176,9 +183,9 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 // supports says which values of the extension's fields mean something here.
 func (s *server) supports(draft bool) map[string]any {
 	if !draft {
-		return map[string]any{"modes": []string{"cloud"}, "acceptance": []string{"coupled"}, "max_depth": 0, "fallback": []string{"wait", "fail"}}
+		return map[string]any{"modes": s.modes(draft), "acceptance": []string{"coupled"}, "max_depth": 0, "fallback": []string{"wait", "fail"}}
 	}
-	return map[string]any{"modes": []string{"cooperative", "cloud"}, "acceptance": []string{"coupled"}, "max_depth": maxDepth,
+	return map[string]any{"modes": s.modes(draft), "acceptance": []string{"coupled"}, "max_depth": maxDepth,
 		"fallback": []string{"wait", "fail", "draft"}}
 }
 

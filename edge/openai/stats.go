@@ -80,22 +80,23 @@ type speculativeMetrics struct {
 
 // outriderMetrics are what only Outrider has to tell. Times are those of the slowest choice.
 type outriderMetrics struct {
-	FirstToken float64 `json:"first_token_ms"`
-	Total      float64 `json:"total_ms"`
-	Uplink     int     `json:"uplink_bytes"`
-	Downlink   int     `json:"downlink_bytes"`
-	Resumes    int     `json:"resumes"`
-	Exact      bool    `json:"exact"`
-	Drafted    int     `json:"drafted"`
-	Late       int     `json:"late"`
-	Stale      int     `json:"stale"`
-	Passes     int     `json:"target_passes"`
-	Positions  int     `json:"target_positions"`
-	Unverified int     `json:"unverified_tokens"`
-	Target     string  `json:"target"`
-	Numerics   string  `json:"numerics"`
-	Pace       string  `json:"pace,omitempty"`
-	Draft      string  `json:"draft"`
+	FirstToken float64  `json:"first_token_ms"`
+	Total      float64  `json:"total_ms"`
+	Uplink     int      `json:"uplink_bytes"`
+	Downlink   int      `json:"downlink_bytes"`
+	Resumes    int      `json:"resumes"`
+	Exact      bool     `json:"exact"`
+	Drafted    int      `json:"drafted"`
+	Late       int      `json:"late"`
+	Stale      int      `json:"stale"`
+	Passes     int      `json:"target_passes"`
+	Positions  int      `json:"target_positions"`
+	Unverified int      `json:"unverified_tokens"`
+	Target     string   `json:"target"`
+	Numerics   string   `json:"numerics"`
+	Pace       string   `json:"pace,omitempty"`
+	Draft      string   `json:"draft"`
+	Routing    *routing `json:"routing,omitempty"`
 }
 
 func metricsOf(answers []*answer, draft string) *metrics {
@@ -108,6 +109,7 @@ func metricsOf(answers []*answer, draft string) *metrics {
 		o.Exact = o.Exact && sum.Exact
 		o.Drafted, o.Late, o.Stale = o.Drafted+sum.Drafted, o.Late+u.Late, o.Stale+u.Stale
 		o.Passes, o.Positions, o.Unverified = o.Passes+u.Passes, o.Positions+u.Positions, o.Unverified+sum.Unverified
+		o.Routing = routingOf(sum.Routing) // of the last choice; all are asked for alike
 		o.Target, o.Numerics, o.Pace = sum.Target, sum.Numerics, sum.Pace
 		s.Steps, s.DraftTokens, s.AcceptedTokens = s.Steps+u.ScoringPasses, s.DraftTokens+u.Judged, s.AcceptedTokens+u.Accepted
 		a.steps.flush()

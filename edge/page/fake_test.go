@@ -88,7 +88,7 @@ func (f *fake) status(w http.ResponseWriter, r *http.Request) {
 		note = "no cloud in reach: 127.0.0.1:7600: connection refused"
 	}
 	writeJSON(w, map[string]any{"targets": targets, "model": "llama-70b", "draft": "llama-1b", "cloud": "127.0.0.1:7600", "rtt_ms": 42.4,
-		"mode": mode, "note": note, "fallback": "wait", "supports": map[string]any{"modes": []string{"cooperative", "cloud"},
+		"mode": mode, "note": note, "fallback": "wait", "supports": map[string]any{"modes": []string{"cooperative", "auto", "only_on_device", "only_in_cloud"},
 			"acceptance": []string{"coupled"}, "max_depth": 32, "fallback": []string{"wait", "fail", "draft"}}})
 }
 

@@ -73,7 +73,7 @@ func TestDarkAndChinese(t *testing.T) {
 	if bg := eval[string](b, `getComputedStyle(document.body).backgroundColor`); bg != "rgb(250, 249, 247)" {
 		t.Errorf("the light background is %s", bg)
 	}
-	b.do(`for (const [id, v] of [["mode", "cloud"], ["fallback", "draft"], ["maxTokens", "50"], ["seed", "7"]]) { const s = document.querySelector("#set-" + id); s.value = v; s.dispatchEvent(new Event("change")) }
+	b.do(`for (const [id, v] of [["mode", "only_in_cloud"], ["fallback", "draft"], ["maxTokens", "50"], ["seed", "7"]]) { const s = document.querySelector("#set-" + id); s.value = v; s.dispatchEvent(new Event("change")) }
 		for (const [id, v] of [["depth", "8"], ["temperature", "0"]]) { const s = document.querySelector("#set-" + id); s.value = v; s.dispatchEvent(new Event("input")) }`)
 	b.key("Escape")
 	b.open(f.URL)
@@ -82,7 +82,7 @@ func TestDarkAndChinese(t *testing.T) {
 	b.ask("with settings")
 	all := f.bodies()
 	got := fmt.Sprint(all[len(all)-1])
-	for _, want := range []string{"temperature:0", "max_tokens:50", "seed:7", "depth:8", "no_draft:true", "fallback:draft"} {
+	for _, want := range []string{"temperature:0", "max_tokens:50", "seed:7", "depth:8", "mode:only_in_cloud", "fallback:draft"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the request lacks %s: %s", want, got)
 		}

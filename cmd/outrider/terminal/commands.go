@@ -22,7 +22,7 @@ const Help = `/help                  this text
 /system [TEXT]         set or show the system message
 /temperature [NUMBER]  0: always the most probable token
 /model [NAME]          which target answers; without a name: those that there are
-/mode [together|target]  draft and target, or the target alone
+/mode [MODE]           where answers are written; without a mode: those that there are
 /fallback [fail|wait|draft]  with no cloud in reach
 /fates                 colour tokens by how they came, or not (also Ctrl-T)
 /pending               show what the draft expects next, or not
@@ -99,17 +99,7 @@ func (m *Model) setting(name, v string) (string, error) {
 	case "/model":
 		return m.model(v), nil
 	case "/mode":
-		switch v {
-		case "together", "target":
-			r.NoDraft = v == "target"
-		case "":
-		default:
-			return "", fmt.Errorf("/mode %s: must be together or target", v)
-		}
-		if r.GetNoDraft() {
-			return "mode: the target alone", nil
-		}
-		return "mode: draft and target together", nil
+		return m.mode(v)
 	case "/fallback":
 		f, ok := outriderv1.Fallback_value["FALLBACK_"+strings.ToUpper(v)]
 		if v == "" || !ok {

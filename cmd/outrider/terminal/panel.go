@@ -150,6 +150,8 @@ func (m *Model) state() string {
 		return "… stopping"
 	case a != nil && a.figures.p.GetAlone():
 		return "● the draft alone"
+	case a != nil && a.figures.p.GetWhere() == "device":
+		return "● on the device"
 	case a != nil && a.figures.p != nil && !a.figures.p.GetLinked():
 		return "○ no link, waiting"
 	case a != nil:
@@ -192,7 +194,7 @@ func (m *Model) who() string {
 		return "asking the edge"
 	case target == "":
 		return "no cloud in reach"
-	case d == "" || m.c.Request.GetNoDraft():
+	case d == "" || m.c.Request.GetNoDraft() || m.c.Request.GetMode() == outriderv1.Mode_MODE_ONLY_IN_CLOUD:
 		return Clean(target) + " works alone"
 	default:
 		return Clean(d) + " drafts for " + Clean(target)

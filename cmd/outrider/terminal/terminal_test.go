@@ -147,7 +147,7 @@ func TestCommands(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"/help", "/regenerate"}, {"/temperature 0.5", "temperature: 0.5"}, {"/temperature hot", "must be a number"},
 		{"/system be brief", "system message: be brief"}, {"/model", "there are: big"}, {"/model huge", "does not list"},
-		{"/mode target", "the target alone"}, {"/mode x", "must be together or target"}, {"/fallback draft", "no cloud in reach: draft"},
+		{"/mode only-in-cloud", "mode: only_in_cloud"}, {"/mode x", "must be auto, cooperative"}, {"/fallback draft", "no cloud in reach: draft"},
 		{"/fallback", "must be fail"}, {"/fates", "hidden"}, {"/stats", "hidden"}, {"/pending", "hidden"}, {"/save " + file, "2 messages saved"},
 		{"/save " + file, "is there already"}, {"/load", "needs the name"}, {"/load /", "no file"}, {"/nonsense", "no command /nonsense"},
 		{"/new", "a new conversation"}, {"/regenerate", "nothing to answer again"}, {"/edit", "no question"},
@@ -157,7 +157,7 @@ func TestCommands(t *testing.T) {
 		r.enter(c.line)
 		r.want(r.scrollback(), c.want)
 	}
-	if q := r.m.request(); q.GetModel() != "huge" || !q.GetNoDraft() || q.GetSampling().GetTemperature() != 0.5 ||
+	if q := r.m.request(); q.GetModel() != "huge" || q.GetMode() != outriderv1.Mode_MODE_ONLY_IN_CLOUD || q.GetSampling().GetTemperature() != 0.5 ||
 		q.GetFallback() != outriderv1.Fallback_FALLBACK_DRAFT || len(q.GetConversation().GetMessages()) != 3 {
 		t.Errorf("%v", q)
 	}

@@ -21,6 +21,75 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Where an answer may be written (docs/routing.md).
+type Mode int32
+
+const (
+	// The edge's configuration decides.
+	Mode_MODE_UNSPECIFIED Mode = 0
+	// The draft proposes, the target decides.
+	Mode_MODE_COOPERATIVE Mode = 1
+	// The edge's routing policy decides, before and while the draft writes.
+	Mode_MODE_AUTO Mode = 2
+	// The draft alone while it can, else the target.
+	Mode_MODE_PREFER_ON_DEVICE Mode = 3
+	// The draft alone; nothing of the request leaves the device.
+	Mode_MODE_ONLY_ON_DEVICE Mode = 4
+	// The target alone while a cloud is in reach, else the draft.
+	Mode_MODE_PREFER_IN_CLOUD Mode = 5
+	// The target alone.
+	Mode_MODE_ONLY_IN_CLOUD Mode = 6
+)
+
+// Enum value maps for Mode.
+var (
+	Mode_name = map[int32]string{
+		0: "MODE_UNSPECIFIED",
+		1: "MODE_COOPERATIVE",
+		2: "MODE_AUTO",
+		3: "MODE_PREFER_ON_DEVICE",
+		4: "MODE_ONLY_ON_DEVICE",
+		5: "MODE_PREFER_IN_CLOUD",
+		6: "MODE_ONLY_IN_CLOUD",
+	}
+	Mode_value = map[string]int32{
+		"MODE_UNSPECIFIED":      0,
+		"MODE_COOPERATIVE":      1,
+		"MODE_AUTO":             2,
+		"MODE_PREFER_ON_DEVICE": 3,
+		"MODE_ONLY_ON_DEVICE":   4,
+		"MODE_PREFER_IN_CLOUD":  5,
+		"MODE_ONLY_IN_CLOUD":    6,
+	}
+)
+
+func (x Mode) Enum() *Mode {
+	p := new(Mode)
+	*p = x
+	return p
+}
+
+func (x Mode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Mode) Descriptor() protoreflect.EnumDescriptor {
+	return file_outrider_v1_edge_proto_enumTypes[0].Descriptor()
+}
+
+func (Mode) Type() protoreflect.EnumType {
+	return &file_outrider_v1_edge_proto_enumTypes[0]
+}
+
+func (x Mode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Mode.Descriptor instead.
+func (Mode) EnumDescriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{0}
+}
+
 type Fallback int32
 
 const (
@@ -58,11 +127,11 @@ func (x Fallback) String() string {
 }
 
 func (Fallback) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_edge_proto_enumTypes[0].Descriptor()
+	return file_outrider_v1_edge_proto_enumTypes[1].Descriptor()
 }
 
 func (Fallback) Type() protoreflect.EnumType {
-	return &file_outrider_v1_edge_proto_enumTypes[0]
+	return &file_outrider_v1_edge_proto_enumTypes[1]
 }
 
 func (x Fallback) Number() protoreflect.EnumNumber {
@@ -71,7 +140,7 @@ func (x Fallback) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fallback.Descriptor instead.
 func (Fallback) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{0}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
 }
 
 type GenerateRequest struct {
@@ -101,7 +170,9 @@ type GenerateRequest struct {
 	// What the generated text must be.
 	Constraint *Constraint `protobuf:"bytes,13,opt,name=constraint,proto3" json:"constraint,omitempty"`
 	// 0: none; n: tokens carry their log probability and the n-1 most probable tokens there, 21 at most.
-	Logprobs      uint32 `protobuf:"varint,14,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs uint32 `protobuf:"varint,14,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Where the answer may be written.
+	Mode          Mode `protobuf:"varint,15,opt,name=mode,proto3,enum=outrider.v1.Mode" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -245,6 +316,13 @@ func (x *GenerateRequest) GetLogprobs() uint32 {
 	return 0
 }
 
+func (x *GenerateRequest) GetMode() Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return Mode_MODE_UNSPECIFIED
+}
+
 type isGenerateRequest_Input interface {
 	isGenerateRequest_Input()
 }
@@ -263,6 +341,113 @@ func (*GenerateRequest_Prompt) isGenerateRequest_Input() {}
 
 func (*GenerateRequest_Conversation) isGenerateRequest_Input() {}
 
+// Where an answer was written, and why.
+type Routing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// device, cooperative or cloud: where its last token was decided.
+	Where string `protobuf:"bytes,1,opt,name=where,proto3" json:"where,omitempty"`
+	// The mode that was asked for.
+	Mode   Mode   `protobuf:"varint,2,opt,name=mode,proto3,enum=outrider.v1.Mode" json:"mode,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The policy's rule that decided; empty: the mode did.
+	Rule string `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Tokens that the draft had written when the cloud took over, 0: it did not.
+	EscalatedAt uint32 `protobuf:"varint,5,opt,name=escalated_at,json=escalatedAt,proto3" json:"escalated_at,omitempty"`
+	// Of those, how many had been given out before, and how many of the others the target agreed with.
+	Shown uint32 `protobuf:"varint,6,opt,name=shown,proto3" json:"shown,omitempty"`
+	Kept  uint32 `protobuf:"varint,7,opt,name=kept,proto3" json:"kept,omitempty"`
+	// The learned score at the beginning, 0: none.
+	Score         float64 `protobuf:"fixed64,8,opt,name=score,proto3" json:"score,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Routing) Reset() {
+	*x = Routing{}
+	mi := &file_outrider_v1_edge_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Routing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Routing) ProtoMessage() {}
+
+func (x *Routing) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_edge_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Routing.ProtoReflect.Descriptor instead.
+func (*Routing) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Routing) GetWhere() string {
+	if x != nil {
+		return x.Where
+	}
+	return ""
+}
+
+func (x *Routing) GetMode() Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return Mode_MODE_UNSPECIFIED
+}
+
+func (x *Routing) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Routing) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Routing) GetEscalatedAt() uint32 {
+	if x != nil {
+		return x.EscalatedAt
+	}
+	return 0
+}
+
+func (x *Routing) GetShown() uint32 {
+	if x != nil {
+		return x.Shown
+	}
+	return 0
+}
+
+func (x *Routing) GetKept() uint32 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *Routing) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
 type Conversation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
@@ -272,7 +457,7 @@ type Conversation struct {
 
 func (x *Conversation) Reset() {
 	*x = Conversation{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[1]
+	mi := &file_outrider_v1_edge_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -284,7 +469,7 @@ func (x *Conversation) String() string {
 func (*Conversation) ProtoMessage() {}
 
 func (x *Conversation) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[1]
+	mi := &file_outrider_v1_edge_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -297,7 +482,7 @@ func (x *Conversation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Conversation.ProtoReflect.Descriptor instead.
 func (*Conversation) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Conversation) GetMessages() []*Message {
@@ -318,7 +503,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[2]
+	mi := &file_outrider_v1_edge_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +515,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[2]
+	mi := &file_outrider_v1_edge_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +528,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{2}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Message) GetRole() string {
@@ -379,7 +564,7 @@ type GenerateResponse struct {
 
 func (x *GenerateResponse) Reset() {
 	*x = GenerateResponse{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[3]
+	mi := &file_outrider_v1_edge_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -391,7 +576,7 @@ func (x *GenerateResponse) String() string {
 func (*GenerateResponse) ProtoMessage() {}
 
 func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[3]
+	mi := &file_outrider_v1_edge_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -404,7 +589,7 @@ func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateResponse.ProtoReflect.Descriptor instead.
 func (*GenerateResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{3}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GenerateResponse) GetTokens() []*GeneratedToken {
@@ -447,7 +632,7 @@ func (x *GenerateResponse) GetProgress() *Progress {
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	AtUs  uint64                 `protobuf:"varint,1,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"`
-	// A stream to the cloud is open / the draft finishes by itself.
+	// A stream to the cloud is open / the draft finishes by itself, with no cloud in reach.
 	Linked bool `protobuf:"varint,2,opt,name=linked,proto3" json:"linked,omitempty"`
 	Alone  bool `protobuf:"varint,3,opt,name=alone,proto3" json:"alone,omitempty"`
 	// Drafted tokens that wait for a verdict, on the most probable path.
@@ -461,14 +646,16 @@ type Progress struct {
 	DownlinkBytes uint64 `protobuf:"varint,9,opt,name=downlink_bytes,json=downlinkBytes,proto3" json:"downlink_bytes,omitempty"`
 	Resumes       uint32 `protobuf:"varint,10,opt,name=resumes,proto3" json:"resumes,omitempty"`
 	// Round trip to the cloud; 0: not measured.
-	RttUs         uint64 `protobuf:"varint,11,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`
+	RttUs uint64 `protobuf:"varint,11,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`
+	// device, cooperative or cloud: where the answer is written now.
+	Where         string `protobuf:"bytes,12,opt,name=where,proto3" json:"where,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[4]
+	mi := &file_outrider_v1_edge_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +667,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[4]
+	mi := &file_outrider_v1_edge_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +680,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{4}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Progress) GetAtUs() uint64 {
@@ -573,6 +760,13 @@ func (x *Progress) GetRttUs() uint64 {
 	return 0
 }
 
+func (x *Progress) GetWhere() string {
+	if x != nil {
+		return x.Where
+	}
+	return ""
+}
+
 type GeneratedToken struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -591,7 +785,7 @@ type GeneratedToken struct {
 
 func (x *GeneratedToken) Reset() {
 	*x = GeneratedToken{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[5]
+	mi := &file_outrider_v1_edge_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +797,7 @@ func (x *GeneratedToken) String() string {
 func (*GeneratedToken) ProtoMessage() {}
 
 func (x *GeneratedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[5]
+	mi := &file_outrider_v1_edge_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +810,7 @@ func (x *GeneratedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GeneratedToken.ProtoReflect.Descriptor instead.
 func (*GeneratedToken) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{5}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GeneratedToken) GetId() uint32 {
@@ -686,14 +880,15 @@ type Summary struct {
 	PrefixTokens uint32 `protobuf:"varint,14,opt,name=prefix_tokens,json=prefixTokens,proto3" json:"prefix_tokens,omitempty"`
 	DraftHeld    uint32 `protobuf:"varint,15,opt,name=draft_held,json=draftHeld,proto3" json:"draft_held,omitempty"`
 	// The target's choices depend on its passes where two tokens score nearly the same.
-	ShapeDependent bool `protobuf:"varint,16,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
+	ShapeDependent bool     `protobuf:"varint,16,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
+	Routing        *Routing `protobuf:"bytes,17,opt,name=routing,proto3" json:"routing,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[6]
+	mi := &file_outrider_v1_edge_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +900,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[6]
+	mi := &file_outrider_v1_edge_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +913,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{6}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Summary) GetFinish() Finish {
@@ -833,6 +1028,13 @@ func (x *Summary) GetShapeDependent() bool {
 	return false
 }
 
+func (x *Summary) GetRouting() *Routing {
+	if x != nil {
+		return x.Routing
+	}
+	return nil
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -841,7 +1043,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[7]
+	mi := &file_outrider_v1_edge_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +1055,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[7]
+	mi := &file_outrider_v1_edge_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +1068,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{7}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{8}
 }
 
 type StatusResponse struct {
@@ -882,7 +1084,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[8]
+	mi := &file_outrider_v1_edge_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1096,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[8]
+	mi := &file_outrider_v1_edge_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1109,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{8}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StatusResponse) GetDraft() string {
@@ -942,7 +1144,7 @@ var File_outrider_v1_edge_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
-	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\x9c\x04\n" +
+	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xc3\x04\n" +
 	"\x0fGenerateRequest\x12\x18\n" +
 	"\x06prompt\x18\x01 \x01(\tH\x00R\x06prompt\x12?\n" +
 	"\fconversation\x18\x02 \x01(\v2\x19.outrider.v1.ConversationH\x00R\fconversation\x121\n" +
@@ -963,8 +1165,18 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
 	"constraint\x18\r \x01(\v2\x17.outrider.v1.ConstraintR\n" +
 	"constraint\x12\x1a\n" +
-	"\blogprobs\x18\x0e \x01(\rR\blogprobsB\a\n" +
-	"\x05input\"@\n" +
+	"\blogprobs\x18\x0e \x01(\rR\blogprobs\x12%\n" +
+	"\x04mode\x18\x0f \x01(\x0e2\x11.outrider.v1.ModeR\x04modeB\a\n" +
+	"\x05input\"\xd5\x01\n" +
+	"\aRouting\x12\x14\n" +
+	"\x05where\x18\x01 \x01(\tR\x05where\x12%\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x11.outrider.v1.ModeR\x04mode\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04rule\x18\x04 \x01(\tR\x04rule\x12!\n" +
+	"\fescalated_at\x18\x05 \x01(\rR\vescalatedAt\x12\x14\n" +
+	"\x05shown\x18\x06 \x01(\rR\x05shown\x12\x12\n" +
+	"\x04kept\x18\a \x01(\rR\x04kept\x12\x14\n" +
+	"\x05score\x18\b \x01(\x01R\x05score\"@\n" +
 	"\fConversation\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.outrider.v1.MessageR\bmessages\"7\n" +
 	"\aMessage\x12\x12\n" +
@@ -975,7 +1187,7 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\apending\x18\x02 \x01(\tR\apending\x12.\n" +
 	"\asummary\x18\x03 \x01(\v2\x14.outrider.v1.SummaryR\asummary\x12\x12\n" +
 	"\x04tail\x18\x04 \x01(\tR\x04tail\x121\n" +
-	"\bprogress\x18\x05 \x01(\v2\x15.outrider.v1.ProgressR\bprogress\"\xaa\x02\n" +
+	"\bprogress\x18\x05 \x01(\v2\x15.outrider.v1.ProgressR\bprogress\"\xc0\x02\n" +
 	"\bProgress\x12\x13\n" +
 	"\x05at_us\x18\x01 \x01(\x04R\x04atUs\x12\x16\n" +
 	"\x06linked\x18\x02 \x01(\bR\x06linked\x12\x14\n" +
@@ -988,7 +1200,8 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x0edownlink_bytes\x18\t \x01(\x04R\rdownlinkBytes\x12\x18\n" +
 	"\aresumes\x18\n" +
 	" \x01(\rR\aresumes\x12\x15\n" +
-	"\x06rtt_us\x18\v \x01(\x04R\x05rttUs\"\xc2\x01\n" +
+	"\x06rtt_us\x18\v \x01(\x04R\x05rttUs\x12\x14\n" +
+	"\x05where\x18\f \x01(\tR\x05where\"\xc2\x01\n" +
 	"\x0eGeneratedToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12%\n" +
@@ -997,7 +1210,7 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
 	"unverified\x18\x05 \x01(\bR\n" +
 	"unverified\x121\n" +
-	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xb7\x04\n" +
+	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xe7\x04\n" +
 	"\aSummary\x12+\n" +
 	"\x06finish\x18\x01 \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\rR\fpromptTokens\x12)\n" +
@@ -1018,13 +1231,22 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\rprefix_tokens\x18\x0e \x01(\rR\fprefixTokens\x12\x1d\n" +
 	"\n" +
 	"draft_held\x18\x0f \x01(\rR\tdraftHeld\x12'\n" +
-	"\x0fshape_dependent\x18\x10 \x01(\bR\x0eshapeDependent\"\x0f\n" +
+	"\x0fshape_dependent\x18\x10 \x01(\bR\x0eshapeDependent\x12.\n" +
+	"\arouting\x18\x11 \x01(\v2\x14.outrider.v1.RoutingR\arouting\"\x0f\n" +
 	"\rStatusRequest\"\x94\x01\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05draft\x18\x01 \x01(\tR\x05draft\x12%\n" +
 	"\x0edraft_numerics\x18\x02 \x01(\tR\rdraftNumerics\x121\n" +
 	"\atargets\x18\x03 \x03(\v2\x17.outrider.v1.TargetInfoR\atargets\x12\x12\n" +
-	"\x04note\x18\x04 \x01(\tR\x04note*^\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note*\xa7\x01\n" +
+	"\x04Mode\x12\x14\n" +
+	"\x10MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10MODE_COOPERATIVE\x10\x01\x12\r\n" +
+	"\tMODE_AUTO\x10\x02\x12\x19\n" +
+	"\x15MODE_PREFER_ON_DEVICE\x10\x03\x12\x17\n" +
+	"\x13MODE_ONLY_ON_DEVICE\x10\x04\x12\x18\n" +
+	"\x14MODE_PREFER_IN_CLOUD\x10\x05\x12\x16\n" +
+	"\x12MODE_ONLY_IN_CLOUD\x10\x06*^\n" +
 	"\bFallback\x12\x18\n" +
 	"\x14FALLBACK_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFALLBACK_FAIL\x10\x01\x12\x11\n" +
@@ -1046,52 +1268,57 @@ func file_outrider_v1_edge_proto_rawDescGZIP() []byte {
 	return file_outrider_v1_edge_proto_rawDescData
 }
 
-var file_outrider_v1_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_outrider_v1_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_outrider_v1_edge_proto_goTypes = []any{
-	(Fallback)(0),            // 0: outrider.v1.Fallback
-	(*GenerateRequest)(nil),  // 1: outrider.v1.GenerateRequest
-	(*Conversation)(nil),     // 2: outrider.v1.Conversation
-	(*Message)(nil),          // 3: outrider.v1.Message
-	(*GenerateResponse)(nil), // 4: outrider.v1.GenerateResponse
-	(*Progress)(nil),         // 5: outrider.v1.Progress
-	(*GeneratedToken)(nil),   // 6: outrider.v1.GeneratedToken
-	(*Summary)(nil),          // 7: outrider.v1.Summary
-	(*StatusRequest)(nil),    // 8: outrider.v1.StatusRequest
-	(*StatusResponse)(nil),   // 9: outrider.v1.StatusResponse
-	(*Sampling)(nil),         // 10: outrider.v1.Sampling
-	(*RunAhead)(nil),         // 11: outrider.v1.RunAhead
-	(*Constraint)(nil),       // 12: outrider.v1.Constraint
-	(Fate)(0),                // 13: outrider.v1.Fate
-	(*Logprobs)(nil),         // 14: outrider.v1.Logprobs
-	(Finish)(0),              // 15: outrider.v1.Finish
-	(*Usage)(nil),            // 16: outrider.v1.Usage
-	(*TargetInfo)(nil),       // 17: outrider.v1.TargetInfo
+	(Mode)(0),                // 0: outrider.v1.Mode
+	(Fallback)(0),            // 1: outrider.v1.Fallback
+	(*GenerateRequest)(nil),  // 2: outrider.v1.GenerateRequest
+	(*Routing)(nil),          // 3: outrider.v1.Routing
+	(*Conversation)(nil),     // 4: outrider.v1.Conversation
+	(*Message)(nil),          // 5: outrider.v1.Message
+	(*GenerateResponse)(nil), // 6: outrider.v1.GenerateResponse
+	(*Progress)(nil),         // 7: outrider.v1.Progress
+	(*GeneratedToken)(nil),   // 8: outrider.v1.GeneratedToken
+	(*Summary)(nil),          // 9: outrider.v1.Summary
+	(*StatusRequest)(nil),    // 10: outrider.v1.StatusRequest
+	(*StatusResponse)(nil),   // 11: outrider.v1.StatusResponse
+	(*Sampling)(nil),         // 12: outrider.v1.Sampling
+	(*RunAhead)(nil),         // 13: outrider.v1.RunAhead
+	(*Constraint)(nil),       // 14: outrider.v1.Constraint
+	(Fate)(0),                // 15: outrider.v1.Fate
+	(*Logprobs)(nil),         // 16: outrider.v1.Logprobs
+	(Finish)(0),              // 17: outrider.v1.Finish
+	(*Usage)(nil),            // 18: outrider.v1.Usage
+	(*TargetInfo)(nil),       // 19: outrider.v1.TargetInfo
 }
 var file_outrider_v1_edge_proto_depIdxs = []int32{
-	2,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
-	10, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
-	0,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
-	11, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
-	12, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
-	3,  // 5: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
-	6,  // 6: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
-	7,  // 7: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
-	5,  // 8: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
-	13, // 9: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
-	14, // 10: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
-	15, // 11: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
-	16, // 12: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
-	17, // 13: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
-	1,  // 14: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
-	8,  // 15: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
-	4,  // 16: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
-	9,  // 17: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	4,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
+	12, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
+	1,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
+	13, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
+	14, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
+	0,  // 5: outrider.v1.GenerateRequest.mode:type_name -> outrider.v1.Mode
+	0,  // 6: outrider.v1.Routing.mode:type_name -> outrider.v1.Mode
+	5,  // 7: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
+	8,  // 8: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
+	9,  // 9: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
+	7,  // 10: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
+	15, // 11: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
+	16, // 12: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
+	17, // 13: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
+	18, // 14: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
+	3,  // 15: outrider.v1.Summary.routing:type_name -> outrider.v1.Routing
+	19, // 16: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
+	2,  // 17: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
+	10, // 18: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
+	6,  // 19: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
+	11, // 20: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
+	19, // [19:21] is the sub-list for method output_type
+	17, // [17:19] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_edge_proto_init() }
@@ -1109,8 +1336,8 @@ func file_outrider_v1_edge_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_edge_proto_rawDesc), len(file_outrider_v1_edge_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   9,
+			NumEnums:      2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -103,6 +103,6 @@ function figures(m, tokens, p, samples, pending, running) {
     passes: count ? (o?.target_passes || st.passes) / count : null,
     rtt: p?.rtt_ms ?? 0, up, down, depth: p?.depth ?? 0,
     target: o?.target ?? m.model ?? "", draft: o?.draft ?? "",
-    unverified: tokens.counts[5], resumes: o?.resumes ?? p?.resumes ?? 0, exact: o?.exact ?? true,
+    unverified: tokens.counts[5], resumes: o?.resumes ?? p?.resumes ?? 0, exact: o?.exact ?? true, routing: o?.routing ?? null,
   };
 }

@@ -148,6 +148,9 @@ class AnswerView {
     if (m.finish === "length") note("info", t("cutLength"));
     if (f?.unverified) note("warn", t("someUnverified", { n: number(f.unverified) }).replace("{n}", f.unverified));
     else if (f && f.exact === false) note("warn", t("inexact"));
+    const r = f?.routing;
+    if (r?.escalated_at) note("info", t("routed_taken", { n: r.escalated_at, k: (r.shown ?? 0) + (r.kept ?? 0), why: r.reason }));
+    else if (r && r.where !== "cooperative") note("info", t(`routed_${r.where}`, { why: r.reason }));
     if (f?.resumes) note("info", t("resumed", { n: f.resumes }));
     if (m.error) notes.push(problem(m.error, () => on.retry(m)));
     this.notes.replaceChildren(...notes);

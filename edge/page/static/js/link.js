@@ -45,7 +45,7 @@ export class Link {
 
   // hear takes the progress of an answer under way, null when there is none.
   hear(p) {
-    const stream = !p ? "" : p.alone ? "alone" : !p.linked && p.at_ms > 1500 ? "link" : "";
+    const stream = !p ? "" : p.alone ? "alone" : !p.linked && p.where !== "device" && p.at_ms > 1500 ? "link" : "";
     if (stream === this.stream) return;
     const was = this.stream;
     this.stream = stream;

@@ -71,11 +71,11 @@ test("versions of messages make a tree; one path is read", () => {
 });
 
 test("a request holds what the edge supports, and nothing else", () => {
-  const s = { system: " Be brief. ", mode: "cloud", acceptance: "lenient", fallback: "draft", depth: 99, temperature: 0, model: "m", topP: 1, maxTokens: "20", seed: "" };
+  const s = { system: " Be brief. ", mode: "only_in_cloud", acceptance: "lenient", fallback: "draft", depth: 99, temperature: 0, model: "m", topP: 1, maxTokens: "20", seed: "" };
   const path = [{ role: "user", content: "Hi" }, { role: "assistant", content: "", error: {} }, { role: "user", content: "Hi?" }];
-  const body = bodyOf(path, s, { modes: ["cooperative", "cloud"], fallback: ["wait"], max_depth: 32 });
+  const body = bodyOf(path, s, { modes: ["cooperative", "only_in_cloud"], fallback: ["wait"], max_depth: 32 });
   assert.deepEqual(body.messages, [{ role: "system", content: "Be brief." }, { role: "user", content: "Hi" }, { role: "user", content: "Hi?" }]);
-  assert.deepEqual(body.outrider, { tokens: true, pending: true, progress: true, no_draft: true, depth: 32 });
+  assert.deepEqual(body.outrider, { tokens: true, pending: true, progress: true, mode: "only_in_cloud", depth: 32 });
   assert.deepEqual([body.temperature, body.model, body.max_tokens, body.top_p, body.seed, body.stream], [0, "m", 20, undefined, undefined, true]);
 });
 

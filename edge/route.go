@@ -1,0 +1,91 @@
+package edge
+
+import (
+	"github.com/outrider-llm/outrider/tokenizer"
+)
+
+// route is where a request begins.
+type route struct {
+	Routing
+	trial bool // the device begins, the cloud may go on
+	hold  int  // tokens of the device that are held back until the answer is over or the cloud takes over; negative: all
+}
+
+// route decides where a request begins, before anything of it goes up, and shapes the request for it.
+func (e *Edge) route(r *Request) (*route, error) {
+	// A target's name that stands for a mode is the default target.
+	if m, ok := ModeOfModel(r.Model); ok {
+		r.Model = ""
+		if r.Mode == ModeDefault {
+			r.Mode = m
+		}
+	}
+	if r.Mode == ModeDefault {
+		r.Mode = e.c.Mode
+	}
+	rt := &route{Routing: Routing{Mode: r.Mode, Where: Cooperative}}
+	switch r.Mode {
+	case ModeOnlyOnDevice:
+		if e.c.Draft == nil {
+			return nil, deviceError("this edge has no draft model: name one (edge.draft), or use another mode")
+		}
+		rt.Where, rt.Reason = OnDevice, "the mode asks for it"
+	case ModePreferOnDevice:
+		rt.preferDevice(e, r)
+	case ModeOnlyInCloud:
+		rt.Where, rt.Reason, r.NoDraft = InCloud, "the mode asks for it", true
+	case ModePreferInCloud:
+		rt.Where, rt.Reason, r.NoDraft = InCloud, "the mode prefers it", true
+		rt.orDevice(e, r)
+	default:
+		rt.Reason = "the mode asks for it"
+		if r.NoDraft {
+			rt.Where, rt.Reason = InCloud, "the request asks for no draft"
+		} else if e.c.Draft == nil {
+			rt.Where, rt.Reason = InCloud, "this edge has no draft model"
+		}
+	}
+	return rt, nil
+}
+
+// preferDevice begins on the device where there is one.
+func (rt *route) preferDevice(e *Edge, r *Request) {
+	if e.c.Draft == nil {
+		rt.Where, rt.Reason = InCloud, "this edge has no draft model"
+		return
+	}
+	rt.Where, rt.Reason, rt.trial = OnDevice, "the mode prefers it", true
+	rt.orDevice(e, r)
+}
+
+// orDevice lets the draft answer with no cloud in reach, unless the request says otherwise.
+func (rt *route) orDevice(e *Edge, r *Request) {
+	if r.Fallback == FallbackDefault && e.c.Draft != nil {
+		r.Fallback = FallbackDraft
+	}
+}
+
+// deviceVocabulary is what a request's tokens mean where it begins. On the device nobody is asked: it is the
+// draft's own, or, where the cloud may go on, what is known of the target's.
+func (e *Edge) deviceVocabulary(r *Request, rt *route) *vocabulary {
+	if rt.trial && e.c.Learn {
+		model := r.Model
+		if model == "" {
+			model = e.c.Model
+		}
+		if v := e.learner.of(model); v != nil && v.draft != nil {
+			return v
+		}
+	}
+	return e.c.given()
+}
+
+// DeviceTokenizer says whether requests of a mode stay on the device, and if so by which tokenizer they
+// are read there; nil: there is none.
+func (e *Edge) DeviceTokenizer(m Mode) (*tokenizer.Tokenizer, bool) {
+	e = e.current()
+	if m == ModeDefault {
+		m = e.c.Mode
+	}
+	return e.c.Tokenizer, m == ModeOnlyOnDevice
+}
