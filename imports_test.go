@@ -23,10 +23,11 @@ var rooms = map[string][]string{
 	"backend":     {"speculative", "grammar", "tokenizer", "gguf", "models", "proto", "telemetry"},
 	"drafter":     {"speculative", "grammar", "tokenizer", "backend"},
 	"cloud":       {"speculative", "grammar", "tokenizer", "backend", "drafter", "proto", "telemetry"},
-	"edge":        {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "proto", "telemetry"},
+	"edge":        {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "edge/router", "proto", "telemetry"},
+	"edge/router": {},
 	"perception":  {"proto"},
-	"bench":       {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "telemetry"},
-	"cmd":         {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "perception", "models", "gguf", "proto", "bench", "telemetry"},
+	"bench":       {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "models", "gguf", "proto", "telemetry"},
+	"cmd":         {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "models", "gguf", "proto", "bench", "telemetry"},
 }
 
 // pure packages may use the standard library and these modules only.
@@ -35,6 +36,7 @@ var pure = map[string][]string{
 	"tokenizer":   {module + "gguf", "golang.org/x/text"},
 	"gguf":        {},
 	"grammar":     {},
+	"edge/router": {"cel.dev/cel-go", "go.yaml.in/yaml/v3"},
 }
 
 func room(pkg string) string {

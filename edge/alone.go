@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -64,14 +65,14 @@ func (s *session) aloneDone(r draftResult) {
 	case !s.alone.started:
 		s.startAlone()
 	case r.err != nil && s.alone.trial != nil:
-		s.escalate("", "the draft cannot go on: "+oneLine(r.err.Error()))
+		s.escalate(router.Decision{Why: "the draft cannot go on: " + oneLine(r.err.Error())})
 	case r.err != nil && !s.alone.fallback:
 		s.end(speculative.NotFinished, deviceError("%s", oneLine(r.err.Error())))
 	case r.err != nil:
 		s.end(speculative.NotFinished, fmt.Errorf("%w: %s (%s), and the draft cannot go on alone: %w",
 			ErrNoCloud, s.e.c.Cloud, s.alone.why, r.err))
 	case s.alone.trial != nil && !s.alone.whole:
-		s.escalate("", "the draft's context is full")
+		s.escalate(router.Decision{Why: "the draft's context is full"})
 	default:
 		s.end(speculative.FinishLength, nil)
 	}

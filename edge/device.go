@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -68,6 +69,10 @@ func (s *session) tried(c speculative.Choice) {
 		why = speculative.NotFinished // the draft's context is full, not the answer: aloneDone
 	}
 	t.all = append(t.all, c.Token)
+	if d, ok := s.doubts(c, why != speculative.NotFinished); ok {
+		s.escalate(d)
+		return
+	}
 	if why != speculative.NotFinished {
 		s.show(len(t.all))
 		s.end(why, nil)
@@ -98,15 +103,18 @@ func (s *session) unverified(t Token) {
 
 // escalate lets the cloud go on with what the draft began: what was given out stays, the rest is the
 // first proposal.
-func (s *session) escalate(rule, why string) {
+func (s *session) escalate(d router.Decision) {
 	t := s.alone.trial
-	s.route.Where, s.route.Rule, s.route.Reason = Cooperative, rule, why
+	s.route.Where, s.route.Rule, s.route.Reason = Cooperative, d.Rule, d.Why
 	s.route.EscalatedAt, s.route.Shown = len(t.all), t.shown
-	s.e.c.Logger.Info("the cloud takes over from the draft", "request", s.request, "tokens", len(t.all), "shown", t.shown, "rule", rule, "why", why)
+	s.e.c.Logger.Info("the cloud takes over from the draft", "request", s.request, "tokens", len(t.all), "shown", t.shown, "rule", d.Rule, "why", d.Why)
 	s.alone = nil
+	if d.To == router.Cloud { // only what is written already is proposed
+		s.route.Where, s.pc.GuessOnly, s.look = InCloud, true, nil
+	}
+	log := append(s.p.Log(), t.all[:t.shown]...)
+	s.p = speculative.NewProposer(s.pc, log)
 	if t.shown > 0 {
-		log := append(s.p.Log(), t.all[:t.shown]...)
-		s.p = speculative.NewProposer(s.pc, log)
 		if s.look != nil { // it follows the log from where it was told
 			s.look.l.Commit(t.all[:t.shown])
 			s.look.told = len(log)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/chat"
+	"github.com/outrider-llm/outrider/edge/router"
+	"github.com/outrider-llm/outrider/edge/sensors"
 	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/telemetry"
@@ -38,11 +40,15 @@ type Config struct {
 	Chat func(*tokenizer.Tokenizer, chat.Conversation) ([]Token, error)
 	Dial []grpc.DialOption // credentials and the like; default: plain text
 
-	Mode          Mode          // of requests that ask for none; default: ModeCooperative
-	Fallback      Fallback      // default: FallbackFail
-	FallbackAfter time.Duration // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
-	LinkTimeout   time.Duration // a link that is silent for this long is given up; default 4 s
-	RunAhead      float64       // target passes per committed token at most; 0: the cloud's default
+	Mode          Mode                       // of requests that ask for none; default: ModeCooperative
+	Router        *router.Router             // decides in ModeAuto; nil: by the compiled-in policy
+	Sensors       *sensors.Sensors           // of the device; nil: nothing is known of it
+	Private       func(text string) []string // finds personal data and says its kinds; nil: nobody looks
+	Record        func(router.Record)        // takes what training needs of each answer, from several goroutines; nil: nothing is recorded
+	Fallback      Fallback                   // default: FallbackFail
+	FallbackAfter time.Duration              // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
+	LinkTimeout   time.Duration              // a link that is silent for this long is given up; default 4 s
+	RunAhead      float64                    // target passes per committed token at most; 0: the cloud's default
 
 	Depth   int     // 0: adaptive, n: at most n tokens beyond the commits, negative: never draft
 	MinPath float64 // draft while the path probability is at least this; 0: the core's default
@@ -93,6 +99,13 @@ func (c *Config) defaults() error {
 	if c.Fallback == FallbackDefault {
 		c.Fallback = FallbackFail
 	}
+	if c.Router == nil {
+		p, err := router.Default()
+		if err != nil {
+			return err
+		}
+		c.Router = router.New(p, nil)
+	}
 	if c.Mode == ModeDefault {
 		c.Mode = ModeCooperative
 	}
@@ -128,6 +141,7 @@ type Edge struct {
 	grammars *grammar.Store
 
 	conversations *conversations
+	seen          seen
 
 	ctx    context.Context // of all requests
 	cancel context.CancelCauseFunc

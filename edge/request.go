@@ -52,6 +52,7 @@ type Request struct {
 	Tokens            []Token           // a prompt in tokens, taken as it is
 	Model             string            // name of a target, or one of ModelNames; empty: the edge's configuration decides
 	Mode              Mode
+	Hold              int    // tokens of a draft that begins alone in ModeAuto that are held back; negative: all, 0: the policy decides
 	User              string // whose it is: nothing kept of one user's serves another's; empty: the edge's one user
 	Params            speculative.Params
 	MaxTokens         int // 0: until the model ends or the context is full
@@ -78,6 +79,7 @@ const maxLogprobs = 21
 // Bounds that every cloud enforces.
 const (
 	maxStops     = 16
+	maxHold      = 1 << 16
 	maxStopBytes = 256
 	maxUserBytes = 256
 )
@@ -116,6 +118,8 @@ func (r *Request) validate() error {
 		return requestError("max_passes_per_token is %g, must be between 0 and 1", r.MaxPassesPerToken)
 	case len(r.User) > maxUserBytes:
 		return requestError("user has %d bytes, at most %d are allowed", len(r.User), maxUserBytes)
+	case r.Hold > maxHold || r.Hold < -1:
+		return requestError("hold is %d, must be -1 (all), 0 (the policy decides) or up to %d", r.Hold, maxHold)
 	case int(r.Mode) >= len(modeWords):
 		return requestError("mode %d is unknown: use 0 (the edge's) to %d", r.Mode, len(modeWords)-1)
 	case r.Fallback > FallbackDraft:

@@ -7,8 +7,9 @@ import (
 // route is where a request begins.
 type route struct {
 	Routing
-	trial bool // the device begins, the cloud may go on
-	hold  int  // tokens of the device that are held back until the answer is over or the cloud takes over; negative: all
+	judge *judgement // nil: nothing is judged
+	trial bool       // the device begins, the cloud may go on
+	hold  int        // tokens of the device that are held back until the answer is over or the cloud takes over; negative: all
 }
 
 // route decides where a request begins, before anything of it goes up, and shapes the request for it.
@@ -30,6 +31,10 @@ func (e *Edge) route(r *Request) (*route, error) {
 			return nil, deviceError("this edge has no draft model: name one (edge.draft), or use another mode")
 		}
 		rt.Where, rt.Reason = OnDevice, "the mode asks for it"
+	case ModeAuto:
+		if err := rt.auto(e, r); err != nil {
+			return nil, err
+		}
 	case ModePreferOnDevice:
 		rt.preferDevice(e, r)
 	case ModeOnlyInCloud:
@@ -44,6 +49,9 @@ func (e *Edge) route(r *Request) (*route, error) {
 		} else if e.c.Draft == nil {
 			rt.Where, rt.Reason = InCloud, "this edge has no draft model"
 		}
+	}
+	if rt.judge == nil && e.c.Record != nil && rt.Where == Cooperative {
+		rt.judge = e.judgement(r, e.c.Router.Policy().Window)
 	}
 	return rt, nil
 }

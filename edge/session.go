@@ -144,6 +144,7 @@ func (s *session) end(why speculative.Finish, err error) {
 	s.finished, s.sum.Finish, s.err = true, why, err
 	s.sum.Usage = s.p.Usage()
 	s.sum.Routing = s.route.Routing
+	s.outcome()
 	s.sum.Total = s.now()
 }
 
@@ -237,6 +238,9 @@ func (s *session) drafted(r draftResult) {
 		s.p.Drafted(r.id, s.voc.proposable(r.choice), r.took)
 		s.sum.DraftHeld = max(s.sum.DraftHeld, r.reused)
 		s.sum.Drafted++
+		if j := s.route.judge; j != nil && s.begun == nil {
+			j.confidence.Add(float64(r.choice.Confidence))
+		}
 	case r.off: // the work is never given back, so no more is asked for
 		s.e.c.Logger.Warn("the draft is out of use, the target goes on alone", "request", s.request, "error", r.err)
 	default:
@@ -311,6 +315,7 @@ func (s *session) observe(c speculative.Commit) {
 	if c.Load == 0 {
 		return // several passes in one, after a resume
 	}
+	s.e.seen.commit(c)
 	accepted := 0
 	for _, f := range c.Fates {
 		if f == speculative.Accepted {

@@ -66,6 +66,8 @@ type ProposerStats struct {
 	Guessed  int // tokens that Guess brought
 	Sent     int // nodes sent
 	Messages int // Propose messages
+	Compared int // committed tokens in whose place the draft had made a choice
+	Agreed   int // of those, where it had chosen the same
 	Depth    int // current bound: 0 while drafting does not pay
 }
 

@@ -70,6 +70,9 @@ func (p *Proposer) advance(t Token) *node {
 	r := p.root
 	if r.expanded && (!r.guessed || r.opinion) {
 		p.agree.observe(r.firstTok == t)
+		if p.stats.Compared++; r.firstTok == t {
+			p.stats.Agreed++
+		}
 		p.cal.observe(r.raw, r.firstTok == t, r.second == t)
 	}
 	var next *node

@@ -124,6 +124,10 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	api := openai.New(r.edge, openai.Config{Keys: keys, Origins: c.Origins, Page: page.Handler(), Gatherer: reg, Logger: log})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
+		watchRouter(ctx, r.routing, log)
+		return nil
+	})
+	g.Go(func() error {
 		run.follow(ctx, r.apply)
 		return nil
 	})

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"reflect"
+	"sync"
 	"sync/atomic"
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/edge"
+	"github.com/outrider-llm/outrider/edge/router"
+	"github.com/outrider-llm/outrider/edge/sensors"
 )
 
 // edgeRun is the part of a running edge that a new configuration changes.
@@ -17,6 +20,18 @@ type edgeRun struct {
 	edge    *edge.Edge
 	cfg     *Config // in force
 	draft   *draftHost
+	sensors *sensors.Sensors
+
+	mu     sync.Mutex // over what the watcher of the routing files reads
+	router *router.Router
+	files  RouterConfig
+}
+
+// routing is what decides now in mode auto, and the files that it comes from.
+func (r *edgeRun) routing() (*router.Router, RouterConfig) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.router, r.files
 }
 
 // draftHost is a draft's plugin, closed when no configuration uses it that has generations.
@@ -33,7 +48,7 @@ func (d *draftHost) release() {
 
 // newEdgeRun launches the draft and makes the edge. Close it after use.
 func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, loaded func(string)) (*edgeRun, error) {
-	r := &edgeRun{run: run, metrics: metrics, loaded: loaded, cfg: run.cfg}
+	r := &edgeRun{run: run, metrics: metrics, loaded: loaded, cfg: run.cfg, sensors: sensors.New(nil), router: router.New(nil, nil)}
 	var err error
 	if r.draft, err = r.launch(ctx, run.cfg); err != nil {
 		return nil, err
@@ -83,6 +98,10 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, usagef("edge.lookup: %w", err)
 	}
+	policy, model, err := e.Router.load()
+	if err != nil {
+		return edge.Config{}, err
+	}
 	tok, learn, err := e.vocabulary()
 	if err != nil {
 		return edge.Config{}, err
@@ -94,6 +113,17 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if d.host != nil {
 		out.Draft = d.host
 	}
+	if e.Router.Record != "" {
+		out.Record = (&recorder{path: e.Router.Record, log: r.run.log}).add
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.files != e.Router { // what began under other files keeps them
+		r.router, r.files = router.New(policy, model), e.Router
+	} else {
+		r.router.Set(policy, model)
+	}
+	out.Router, out.Sensors = r.router, r.sensors
 	return out, nil
 }
 

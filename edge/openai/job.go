@@ -141,6 +141,7 @@ func (s *server) extension(o *object, j *job) {
 	j.r.Pending = j.ext.pending
 	j.r.NoDraft = o.flag("no_draft", false)
 	j.r.IgnoreEnd = o.flag("ignore_end", false)
+	j.r.Hold = int(o.whole("hold", 0, -1, 1<<16))
 	j.r.Depth = int(o.whole("depth", 0, 0, maxDepth))
 	j.r.MaxPassesPerToken = o.number("run_ahead", 0, 0, 1)
 	j.r.Deadline = time.Duration(o.number("deadline_ms", 0, 0, 1e9) * float64(time.Millisecond))
