@@ -55,7 +55,7 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 func (l *loop) newSession(r *request) *session {
 	now := l.now()
 	l.lastOrder++
-	return &session{id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, logprobs: r.logprobs, name: r.name, span: r.span, connected: true, opened: now, served: now,
+	return &session{tenant: l.tenantOf(r.key.tenant), id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, logprobs: r.logprobs, name: r.name, span: r.span, connected: true, opened: now, served: now,
 		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
 		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window},
 		v: speculative.NewVerifier(speculative.VerifierConfig{

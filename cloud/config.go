@@ -62,7 +62,9 @@ type Config struct {
 	OpenTimeout       time.Duration // a stream must say Open within; default 10 s
 	// Tenant says whose a stream is; prefixes are shared within one tenant's keys only. nil: all streams
 	// are of one tenant.
-	Tenant  func(ctx context.Context) string
+	Tenant func(ctx context.Context) string
+	// Weights of tenants by name, where steps have no place for all; 1 unless set.
+	Weights map[string]float64
 	Logger  *slog.Logger
 	Metrics *Metrics
 	Tracing *telemetry.Tracing // nil: none

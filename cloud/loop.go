@@ -46,14 +46,22 @@ type loop struct {
 	free       []backend.Sequence // to be released before the next step
 	blocked    []*session         // wait for KV memory, the oldest first
 	generation uint64
-	cost       costModel
+	cost       speculative.CostModel
 	tally      tally
+
+	tenants   map[string]*tenant
+	gone      int // tenants whose last session has left since they were looked through
+	fair      speculative.Fair
+	alone     []*session // ready, to be run by themselves
+	bidBuffer []speculative.Bid
+	whoBuffer []*session
+	active    []*tenant
 }
 
 func newLoop(c *Config, t Target) *loop {
 	l := &loop{c: c, target: t, info: t.Model.Info(), m: c.Metrics.of(t.Name), start: time.Now(),
 		sessions: map[sessionID]*session{}, holders: map[*session]struct{}{},
-		prefixes: prefixes{byKey: map[prefixKey][]*prefix{}}, changed: make(chan struct{}, 1)}
+		tenants: map[string]*tenant{}, prefixes: prefixes{byKey: map[prefixKey][]*prefix{}}, changed: make(chan struct{}, 1)}
 	if r, ok := t.Model.(restarter); ok {
 		l.generation = r.Generation()
 	}
@@ -87,13 +95,14 @@ func (l *loop) run(ctx context.Context) {
 	defer l.releaseAll()
 	failures := 0
 	for l.await(ctx) {
+		woke := time.Now()
 		l.mu.Lock()
 		now := l.now()
 		l.checkGeneration()
 		l.expire(now)
 		l.expirePrefixes(now)
 		l.ring(now)
-		ratio := l.cost.cost().Ratio()
+		ratio := l.cost.Cost().Ratio()
 		shares, batch := l.plan(now, ratio)
 		free := l.free
 		l.free = nil
@@ -108,8 +117,11 @@ func (l *loop) run(ctx context.Context) {
 		traced, trace := l.trace(ctx, shares)
 		begin := time.Now()
 		results, err := l.target.Model.Forward(traced, batch)
+		took := time.Since(begin)
 		trace.end(len(shares), err)
-		if err = l.apply(shares, results, err, time.Since(begin), ratio); err == nil {
+		err = l.apply(shares, results, err, took, ratio)
+		l.m.schedule.Observe((time.Since(woke) - took).Seconds())
+		if err == nil {
 			failures = 0
 			continue
 		}
@@ -252,6 +264,7 @@ func (l *loop) drop(s *session) {
 		return
 	}
 	delete(l.sessions, s.id)
+	l.leaveTenant(s.tenant)
 	if s.idleAt != nil {
 		l.idle.Remove(s.idleAt)
 		s.idleAt = nil

@@ -15,6 +15,7 @@ type Metrics struct {
 	rows      *prometheus.CounterVec // target, kind: prompt, decode
 	step      *prometheus.HistogramVec
 	queue     *prometheus.HistogramVec
+	schedule  *prometheus.HistogramVec
 	batch     *prometheus.HistogramVec
 	positions *prometheus.HistogramVec
 	first     *prometheus.HistogramVec
@@ -43,12 +44,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return telemetry.Sizes("outrider_cloud", name, help, "target")
 	}
 	m := &Metrics{
-		opened:    counter("opened_total", "Streams opened.", "target", "kind"),
-		tokens:    counter("tokens_total", "Tokens committed, by fate.", "target", "fate"),
-		nodes:     counter("nodes_total", "Drafted tokens, by outcome.", "target", "outcome"),
-		rows:      counter("rows_total", "Rows run by the target, and those held of an earlier session.", "target", "kind"),
-		step:      seconds("step_seconds", "Duration of a target step."),
-		queue:     seconds("queue_seconds", "Time a ready session waited for its step."),
+		opened: counter("opened_total", "Streams opened.", "target", "kind"),
+		tokens: counter("tokens_total", "Tokens committed, by fate.", "target", "fate"),
+		nodes:  counter("nodes_total", "Drafted tokens, by outcome.", "target", "outcome"),
+		rows:   counter("rows_total", "Rows run by the target, and those held of an earlier session.", "target", "kind"),
+		step:   seconds("step_seconds", "Duration of a target step."),
+		queue:  seconds("queue_seconds", "Time a ready session waited for its step."),
+		schedule: telemetry.Brief("outrider_cloud", "schedule_seconds",
+			"The cloud's own work for a step: choosing what shares it and handing out what it gave.", "target"),
 		batch:     sizes("step_sessions", "Sessions that shared a step."),
 		positions: sizes("step_positions", "Rows of a step, those of prompts included."),
 		first:     seconds("time_to_first_token_seconds", "Time from a new session's admission to its first token."),
@@ -60,10 +63,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		faults:    counter("faults_total", "Streams ended by a malformed message.", "target"),
 		prefix: counter("prefix_total", "New sessions that could name a prefix: rows were held, or none; and names that were not known.",
 			"target", "outcome"),
-		cost: gauge("cost_seconds", "Measured cost of a step and of one row.", "target", "part"),
+		cost: gauge("cost_seconds", "Measured cost of a step, of one session in it and of one row.", "target", "part"),
 	}
 	if reg != nil {
-		reg.MustRegister(m.opened, m.tokens, m.nodes, m.rows, m.step, m.queue, m.batch, m.positions, m.first, m.bytes,
+		reg.MustRegister(m.opened, m.tokens, m.nodes, m.rows, m.step, m.queue, m.schedule, m.batch, m.positions, m.first, m.bytes,
 			m.evictions, m.failures, m.faults, m.cost, m.state,
 			m.prefix)
 	}
@@ -72,12 +75,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // labelled holds one target's metrics, looked up once.
 type labelled struct {
-	costStep, costRow                                                     prometheus.Gauge
+	costStep, costSequence, costRow                                       prometheus.Gauge
 	opened, resumed, refused, promptRows, decodeRows, evictions, failures prometheus.Counter
 	faults, drafted, judged, accepted, late, stale, up, down              prometheus.Counter
 	heldRows, prefixHits, prefixMisses, prefixUnknown                     prometheus.Counter
 	fate                                                                  [5]prometheus.Counter
-	step, queue, batch, positions, first                                  prometheus.Observer
+	step, queue, schedule, batch, positions, first                        prometheus.Observer
 	spec                                                                  *telemetry.Target
 }
 
@@ -86,6 +89,7 @@ func (m *Metrics) of(t string) labelled {
 		up: m.bytes.WithLabelValues(t, "up"), down: m.bytes.WithLabelValues(t, "down"), spec: m.spec.Of(t),
 		positions: m.positions.WithLabelValues(t), first: m.first.WithLabelValues(t),
 		costStep: m.cost.WithLabelValues(t, "step"), costRow: m.cost.WithLabelValues(t, "position"),
+		costSequence: m.cost.WithLabelValues(t, "sequence"), schedule: m.schedule.WithLabelValues(t),
 		opened: m.opened.WithLabelValues(t, "new"), resumed: m.opened.WithLabelValues(t, "resumed"),
 		refused: m.opened.WithLabelValues(t, "refused"), evictions: m.evictions.WithLabelValues(t),
 		promptRows: m.rows.WithLabelValues(t, "prompt"), decodeRows: m.rows.WithLabelValues(t, "decode"),

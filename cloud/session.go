@@ -47,7 +47,9 @@ type session struct {
 	idleAt    *list.Element
 	idleSince speculative.Time
 
-	marked    bool
+	tenant    *tenant
+	marked    bool             // listed: to be looked at, or ready
+	due       speculative.Time // when it is to be served, for its place among those that are ready
 	markedAt  speculative.Time
 	offer     speculative.Offer
 	fresh     bool             // offer is up to date

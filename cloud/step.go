@@ -29,18 +29,25 @@ const (
 	endAfter   = 4
 )
 
-// plan asks the marked sessions for their offers and fills one step.
+// plan fills one step with the most urgent of the sessions that are ready.
 func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Segment) {
-	bids, who := l.bids(now, ratio)
+	l.look(now, ratio)
+	bids, who := l.suspects(now, ratio)
+	if len(bids) == 0 {
+		bids, who = l.candidates(now, ratio)
+	}
 	if len(bids) == 0 {
 		return nil, nil
 	}
-	cost := l.cost.cost()
+	cost := l.cost.Cost()
+	l.fair.Begin(bids)
 	limits := speculative.Limits{Positions: l.c.StepPositions, Sequences: l.c.StepSequences, Prefill: l.prefillRows(cost)}
 	grants := speculative.Plan(bids, limits, cost)
+	l.fair.Charge(bids, grants, cost)
 	// The oldest first: models give out KV memory in the order of the batch.
 	slices.SortFunc(grants, func(a, b speculative.Grant) int { return cmp.Compare(who[a.Bid].order, who[b.Bid].order) })
 	shares, batch := make([]share, 0, len(grants)), make([]backend.Segment, 0, len(grants))
+	stepped := make(chan struct{})
 	for _, g := range grants {
 		s := who[g.Bid]
 		if s.seq == 0 {
@@ -50,51 +57,59 @@ func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Seg
 		}
 		sh := share{s, s.v.Begin(g.N), now - s.readyAt}
 		shares, batch = append(shares, sh), append(batch, s.segment(sh.seg))
-		s.busy, s.stepped, s.fresh, s.readyAt = true, make(chan struct{}), false, 0
+		s.busy, s.stepped, s.marked, s.fresh, s.readyAt = true, stepped, false, false, 0
 	}
+	l.putBack(who, now)
 	return shares, batch
 }
 
-// bids returns the offers of all sessions that are ready; marks of the others are taken off.
-func (l *loop) bids(now speculative.Time, ratio float64) (bids []speculative.Bid, who []*session) {
+// look lists those of the marked sessions that are ready.
+func (l *loop) look(now speculative.Time, ratio float64) {
 	look := l.marked
 	l.marked = l.spare[:0] // evaluate may mark further sessions
-	bids, who = make([]speculative.Bid, 0, len(look)), make([]*session, 0, len(look))
-	alone := -1
 	for _, s := range look {
-		if !s.runnable() || !l.evaluate(s, now, ratio) {
+		switch {
+		case !s.runnable() || !l.evaluate(s, now, ratio):
 			s.marked, s.readyAt = false, 0
-			continue
+		case s.suspect >= aloneAfter:
+			l.alone = append(l.alone, s)
+		default:
+			l.enqueue(s, now)
 		}
-		l.marked = append(l.marked, s)
-		if s.suspect >= aloneAfter && alone < 0 {
-			alone = len(bids)
-		}
-		bids = append(bids, speculative.Bid{Offer: s.offer, Since: s.served,
-			Behind: l.behind(s, now)})
-		who = append(who, s)
 	}
 	clear(look)
 	l.spare = look
-	if alone >= 0 {
-		return bids[alone : alone+1], who[alone : alone+1]
+}
+
+// suspects returns a session that has to run alone, when there is one.
+func (l *loop) suspects(now speculative.Time, ratio float64) ([]speculative.Bid, []*session) {
+	for len(l.alone) > 0 {
+		s := l.alone[0]
+		l.alone[0] = nil
+		l.alone = l.alone[1:]
+		if s.runnable() && l.evaluate(s, now, ratio) {
+			return []speculative.Bid{{Offer: s.offer, Since: s.served, Tenant: &s.tenant.Tenant}}, []*session{s}
+		}
+		s.marked, s.readyAt = false, 0
 	}
-	return bids, who
+	return nil, nil
 }
 
 // behind says whether a session has waited too long, or has got less than its pace since its stream
 // began or its prompt was run.
-func (l *loop) behind(s *session, now speculative.Time) bool {
-	if now-max(s.served, s.readyAt) > l.c.FairWait {
-		return true
-	}
+func (l *loop) behind(s *session, now speculative.Time) bool { return now >= l.behindAt(s, now) }
+
+// behindAt says from when on it will be so.
+func (l *loop) behindAt(s *session, now speculative.Time) speculative.Time {
+	at := max(s.served, s.readyAt) + l.c.FairWait
 	if l.c.Pace <= 0 || s.offer.Prefill > 0 {
-		return false
+		return at
 	}
 	if s.pacedAt == 0 {
 		s.pacedAt, s.pacedFrom = now, len(s.v.Log())
 	}
-	return float64(len(s.v.Log())-s.pacedFrom) < l.c.Pace*(now-s.pacedAt).Seconds()
+	got := float64(len(s.v.Log())-s.pacedFrom) / l.c.Pace
+	return min(at, s.pacedAt+time.Duration(got*float64(time.Second))+1)
 }
 
 // evaluate brings a session's offer up to date and says whether it is ready. For one that is not it
@@ -131,9 +146,9 @@ func (l *loop) evaluate(s *session, now speculative.Time, ratio float64) bool {
 }
 
 // prefillRows bounds the prompt chunks of one step, so that a long prompt delays nobody by more
-// than about a tenth of a second.
+// than about a tenth of a second, or than a step takes at least.
 func (l *loop) prefillRows(c speculative.Cost) int {
-	return int(min(time.Duration(l.c.StepPositions), max(16, 100*time.Millisecond/c.Position)))
+	return int(min(time.Duration(l.c.StepPositions), max(16, max(100*time.Millisecond, c.Step)/c.Position)))
 }
 
 // apply hands the outcome of a step to its sessions. It returns why the step failed as a whole.
@@ -165,8 +180,8 @@ func (l *loop) apply(shares []share, results []backend.Result, err error, took t
 		l.keep(sh.s) // before its edge learns of the end and asks for more
 	}
 	l.makeRoom(needy)
+	close(shares[0].s.stepped) // which they share
 	for _, sh := range shares {
-		close(sh.s.stepped)
 		if sh.s.stepped = nil; sh.s.done {
 			l.drop(sh.s)
 		}
@@ -181,10 +196,7 @@ func (l *loop) apply(shares []share, results []backend.Result, err error, took t
 
 // settle readies a session for the next step.
 func (l *loop) settle(s *session) {
-	if s.fresh = false; s.marked { // still listed
-		s.markedAt = l.now()
-		return
-	}
+	s.fresh = false
 	l.mark(s)
 }
 
@@ -198,8 +210,9 @@ func (l *loop) measure(shares []share, took time.Duration) {
 		decode += len(sh.seg.Tokens)
 		l.m.queue.Observe(sh.queue.Seconds())
 	}
-	l.cost.observe(decode+prompt, took)
-	c := l.cost.cost()
+	l.cost.Observe(len(shares), decode+prompt, took)
+	c := l.cost.Cost()
+	l.m.costSequence.Set(c.Sequence.Seconds())
 	l.m.costStep.Set(c.Step.Seconds())
 	l.m.costRow.Set(c.Position.Seconds())
 	l.m.step.Observe(took.Seconds())

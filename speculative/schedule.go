@@ -25,8 +25,9 @@ const maxRatio = 1000
 // Bid is one session's offer to the scheduler.
 type Bid struct {
 	Offer
-	Behind bool // behind its pace: served first
-	Since  Time // when the session was last served; the longest waiting goes first among equals
+	Behind bool    // behind its pace: served first
+	Since  Time    // when the session was last served; the longest waiting goes first among equals
+	Tenant *Tenant // whose session it is; nil: all are of one
 }
 
 // Limits bounds one step.
@@ -43,7 +44,8 @@ type Grant struct {
 	Bid, N int
 }
 
-// Plan fills one step of the target (protocol.md, rule 11): sessions behind their pace first, then
+// Plan fills one step of the target (protocol.md, rule 11): of the tenant that has had least by its weight,
+// and of one tenant's sessions those behind their pace first, then
 // whatever yields the most expected tokens per unit of cost. A root yields one token, a draft its
 // path probability, so drafts, branches and run-ahead give way by themselves as load rises.
 func Plan(bids []Bid, l Limits, c Cost) []Grant {
@@ -82,6 +84,7 @@ func Plan(bids []Bid, l Limits, c Cost) []Grant {
 		left = min(left, l.Prefill)
 	}
 	slices.SortStableFunc(prompts, func(a, b root) int { return cmp.Compare(bids[a.bid].Since, bids[b.bid].Since) })
+	prompts = fairly(bids, prompts, c)
 	for _, p := range prompts[:min(len(prompts), l.Sequences-len(grants))] {
 		if left <= 0 {
 			break
@@ -142,6 +145,7 @@ func bestPrefix(values []float64, c Cost) (n int, density float64) {
 // per unit of cost so far.
 func planRoots(bids []Bid, roots []root, l Limits, c Cost) []Grant {
 	slices.SortStableFunc(roots, byPace(bids))
+	roots = fairly(bids, roots, c)
 	left, tokens, cost := l.Positions, 0.0, float64(c.Step)
 	var grants []Grant
 	var nodes []spare

@@ -25,6 +25,11 @@ func Seconds(namespace, name, help string, labels ...string) *prometheus.Histogr
 	return histogram(namespace, name, help, prometheus.ExponentialBuckets(0.001, 2, 17), labels)
 }
 
+// Brief is a histogram of times from 20 us to 40 ms.
+func Brief(namespace, name, help string, labels ...string) *prometheus.HistogramVec {
+	return histogram(namespace, name, help, prometheus.ExponentialBuckets(20e-6, 1.5, 20), labels)
+}
+
 // Sizes is a histogram of counts from 1 to 1024, both classic and native.
 func Sizes(namespace, name, help string, labels ...string) *prometheus.HistogramVec {
 	return histogram(namespace, name, help, prometheus.ExponentialBuckets(1, 2, 11), labels)

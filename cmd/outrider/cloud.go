@@ -107,7 +107,7 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 	}
 	reg := telemetry.NewRegistry()
 	srv, err := cloud.NewServer(cloud.Config{Targets: announced(c.Targets), MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead),
-		Pace: pace(c.Pace), IdleTTL: c.IdleTTL, Prefixes: orNone(c.Prefixes), PrefixTTL: c.PrefixTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
+		Pace: pace(c.Pace), Tenant: cloud.HeaderTenant, Weights: c.Weights, IdleTTL: c.IdleTTL, Prefixes: orNone(c.Prefixes), PrefixTTL: c.PrefixTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
 	if err != nil {
 		return err
 	}

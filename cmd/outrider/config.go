@@ -20,17 +20,18 @@ type Config struct {
 
 // CloudConfig configures `outrider cloud`.
 type CloudConfig struct {
-	Listen      string        `koanf:"listen" doc:"gRPC address, for edges"`
-	Admin       string        `koanf:"admin" doc:"HTTP address of /metrics, /healthz and /readyz; empty: none"`
-	Targets     []ModelConfig `koanf:"targets" doc:"models that are served, names or models (below); the first is the default; empty: the pair's target, or the embedded one" live:"yes"`
-	FailFast    bool          `koanf:"fail_fast" doc:"end at the start when a target cannot be loaded; false: serve the others"`
-	MaxSessions int           `koanf:"max_sessions" doc:"connected sessions, per target"`
-	RunAhead    runAhead      `koanf:"run_ahead" doc:"target passes per token at most for sessions that do not ask: on, off (also: deferred) or a number up to 1"`
-	Pace        float64       `koanf:"pace" doc:"a session that got fewer tokens a second than this is served first"`
-	Drain       time.Duration `koanf:"drain" doc:"how long sessions may go on after SIGTERM"`
-	IdleTTL     time.Duration `koanf:"idle_ttl" doc:"how long a session whose link broke keeps its KV rows"`
-	Prefixes    int           `koanf:"prefixes" doc:"finished sessions, per target, of which log and KV rows are kept for the next turn; 0: none"`
-	PrefixTTL   time.Duration `koanf:"prefix_ttl" doc:"how long they are kept"`
+	Listen      string             `koanf:"listen" doc:"gRPC address, for edges"`
+	Admin       string             `koanf:"admin" doc:"HTTP address of /metrics, /healthz and /readyz; empty: none"`
+	Targets     []ModelConfig      `koanf:"targets" doc:"models that are served, names or models (below); the first is the default; empty: the pair's target, or the embedded one" live:"yes"`
+	FailFast    bool               `koanf:"fail_fast" doc:"end at the start when a target cannot be loaded; false: serve the others"`
+	MaxSessions int                `koanf:"max_sessions" doc:"connected sessions, per target"`
+	RunAhead    runAhead           `koanf:"run_ahead" doc:"target passes per token at most for sessions that do not ask: on, off (also: deferred) or a number up to 1"`
+	Pace        float64            `koanf:"pace" doc:"a session that got fewer tokens a second than this is served first"`
+	Weights     map[string]float64 `koanf:"weights" doc:"shares of tenants, by name, where steps have no place for all; 1 unless set"`
+	Drain       time.Duration      `koanf:"drain" doc:"how long sessions may go on after SIGTERM"`
+	IdleTTL     time.Duration      `koanf:"idle_ttl" doc:"how long a session whose link broke keeps its KV rows"`
+	Prefixes    int                `koanf:"prefixes" doc:"finished sessions, per target, of which log and KV rows are kept for the next turn; 0: none"`
+	PrefixTTL   time.Duration      `koanf:"prefix_ttl" doc:"how long they are kept"`
 }
 
 // EdgeConfig configures `outrider edge`.
@@ -43,6 +44,7 @@ type EdgeConfig struct {
 	Drain         time.Duration `koanf:"drain" doc:"how long answers under way may go on after SIGTERM"`
 	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port" live:"yes"`
 	Model         string        `koanf:"model" doc:"name of the target; empty: the pair's, or the cloud's default" live:"yes"`
+	Tenant        string        `koanf:"tenant" doc:"whose sessions these are, for the cloud's shares (cloud.weights)"`
 	Draft         ModelConfig   `koanf:"draft" doc:"the draft, a name or a model (below), or none; empty: that of the pair with this target, or the embedded one" live:"yes"`
 	Mode          string        `koanf:"mode" doc:"where requests that ask for nothing else may be answered: cooperative, auto, prefer_on_device, only_on_device, prefer_in_cloud or only_in_cloud (routing.md)" live:"yes"`
 	Router        RouterConfig  `koanf:"router"`
