@@ -18,6 +18,7 @@ import (
 type judgement struct {
 	policy     *router.Policy // of mode auto; nil: the mode itself decides
 	facts      router.Facts   // at the beginning
+	text       string         // what is asked
 	confidence *router.Confidence
 }
 
@@ -56,22 +57,23 @@ func (e *Edge) judgement(r *Request, window int) *judgement {
 		f["prompt.max_tokens"] = float64(r.MaxTokens)
 	}
 	f["prompt.tokens"] = float64(len(r.Tokens))
+	last := ""
 	if len(r.Tokens) == 0 {
 		text := r.text()
 		f["prompt.tokens"] = e.lengthOf(text)
-		last := text // of a conversation, what is asked now
+		last = text // of a conversation, what is asked now
 		if n := len(r.Messages); n > 0 {
 			last = r.Messages[n-1].Content
 		}
-		f["prompt.kind"], f["prompt.language"] = router.KindOf(last), router.LanguageOf(last)
+		maps.Copy(f, router.TextFacts(last))
 		if e.c.Private != nil {
 			f["private.kinds"] = e.c.Private(text)
 		}
 	}
 	e.state(f)
-	j := &judgement{facts: f, confidence: router.NewConfidence(window)}
+	j := &judgement{facts: f, text: last, confidence: router.NewConfidence(window)}
 	j.confidence.Facts(f)
-	e.c.Router.Score(f)
+	e.c.Router.Score(f, last)
 	return j
 }
 
@@ -179,7 +181,7 @@ func (s *session) doubts(c speculative.Choice, done bool) (router.Decision, bool
 	s.e.state(f)
 	j.confidence.Facts(f)
 	f["draft.done"] = done
-	s.e.c.Router.Score(f)
+	s.e.c.Router.Score(f, j.text)
 	return j.policy.During(f)
 }
 
@@ -206,5 +208,6 @@ func (s *session) outcome() {
 	f := maps.Clone(s.route.judge.facts)
 	s.route.judge.confidence.Facts(f)
 	delete(f, "score")
+	delete(f, "threshold")
 	s.e.c.Record(router.Record{Facts: f, Where: s.route.Where, Agreement: float64(agreed) / float64(judged), Tokens: judged})
 }

@@ -119,10 +119,9 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.files != e.Router { // what began under other files keeps them
-		r.router, r.files = router.New(policy, model), e.Router
-	} else {
-		r.router.Set(policy, model)
+		r.router, r.files = &router.Router{}, e.Router
 	}
+	r.router.Set(policy, model, e.Router.Share)
 	out.Router, out.Sensors = r.router, r.sensors
 	return out, nil
 }

@@ -17,11 +17,13 @@ func newRouter() *cobra.Command {
 facts, and beside them a score that is learned from recorded outcomes.`,
 		Example: `  outrider router policy > policy.yaml
   outrider router check policy.yaml
-  outrider router facts`,
+  outrider router facts
+  outrider router train outcomes.jsonl --out score.json
+  outrider router eval labelled/*.csv --svg curve.svg`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRouterPolicy(), newRouterFacts(), newRouterCheck())
+	c.AddCommand(newRouterPolicy(), newRouterFacts(), newRouterCheck(), newRouterTrain(), newRouterEval())
 	return c
 }
 

@@ -16,9 +16,10 @@ import (
 
 // RouterConfig is what decides in mode auto.
 type RouterConfig struct {
-	Policy string `koanf:"policy" doc:"file of routing rules (routing.md), taken again when it changes; empty: the compiled-in policy, which outrider router policy prints" live:"yes"`
-	Model  string `koanf:"model" doc:"learned score, made by outrider router train; empty: none" live:"yes"`
-	Record string `koanf:"record" doc:"file to which outcomes are added for outrider router train, as JSON lines: facts, never text; empty: none" live:"yes"`
+	Policy string  `koanf:"policy" doc:"file of routing rules (routing.md), taken again when it changes; empty: the compiled-in policy, which outrider router policy prints" live:"yes"`
+	Model  string  `koanf:"model" doc:"learned score, made by outrider router train; empty: none" live:"yes"`
+	Share  float64 `koanf:"share" doc:"wanted share of the answers that are to need the cloud, 0 to 1, by the model's score; 0: rules use a score of their own" live:"yes"`
+	Record string  `koanf:"record" doc:"file to which outcomes are added for outrider router train, as JSON lines: facts, never text; empty: none" live:"yes"`
 }
 
 // load reads the policy and the model.
@@ -113,7 +114,7 @@ func watchRouter(ctx context.Context, current func() (*router.Router, RouterConf
 			log.Error("the changed routing files are not taken, the old ones stay in force", "error", oneLine(err))
 			continue
 		}
-		r.Set(p, m)
+		r.Set(p, m, c.Share)
 		log.Info("the routing files have changed and are in force", "policy", c.Policy, "model", c.Model)
 	}
 }

@@ -30,6 +30,7 @@ func (c *Config) validate() []error {
 		{"cloud.prefixes", float64(c.Cloud.Prefixes), 0, 1e6, "finished sessions kept, 0: none"},
 		{"edge.conversations", float64(c.Edge.Conversations), 0, 1e4, "finished generations remembered, 0: none"},
 		{"telemetry.sample", c.Telemetry.Sample, 0, 1, "share of the traces that are kept"},
+		{"edge.router.share", c.Edge.Router.Share, 0, 1, "share of the answers that are to need the cloud, 0: none is set"},
 		{"edge.depth", float64(c.Edge.Depth), -1, 1024, "tokens to draft ahead, 0: adaptive, -1: never draft"},
 	} {
 		if math.IsNaN(n.v) || n.v < n.lo || n.v > n.hi {

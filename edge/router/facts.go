@@ -54,6 +54,7 @@ var catalogue = [...]Fact{
 	{"draft.confidence_min", Number, "the least over the window"},
 	{"draft.first", Number, "its confidence in the first token: how sure it is of the prompt"},
 	{"draft.done", Flag, "its answer has ended"},
+	{"threshold", Number, "the score below which the wanted share of answers lies (edge.router.share); unknown: no share is set"},
 	{"score", Number, "learned: how likely the draft's answer is good enough, 0 to 1; unknown: no model was trained"},
 }
 

@@ -49,6 +49,8 @@ func TestDefaultPolicy(t *testing.T) {
 		{with("prompt.kind", "math"), Cooperative, "exacting"},
 		{with("prompt.kind", "math", "score", 0.9), TryDevice, "simple"},
 		{with("score", 0.2), Cooperative, "unpromising"},
+		{with("score", 0.7, "threshold", 0.8), Cooperative, "unpromising"},
+		{with("score", 0.4, "threshold", 0.3), TryDevice, "simple"},
 		{with("prompt.tools", true), Cooperative, "exacting"},
 		{with("draft.agreement", 0.1), Cooperative, "strangers"},
 		{with("prompt.tokens", 5000.0), Cooperative, "long"},
