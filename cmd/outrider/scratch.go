@@ -24,7 +24,7 @@ const (
 
 // newScratch makes one. Remove it after use.
 func newScratch() (*scratch, error) {
-	sweep(os.TempDir())
+	sweepOut(os.TempDir())
 	dir, err := os.MkdirTemp("", scratchPrefix)
 	if err != nil {
 		return nil, err
@@ -42,8 +42,8 @@ func (s *scratch) remove() {
 	_ = os.RemoveAll(s.dir) // as above
 }
 
-// sweep removes the folders of this user whose process has ended. One without the file is being made.
-func sweep(temp string) {
+// sweepOut removes the folders of this user whose process has ended. One without the file is being made.
+func sweepOut(temp string) {
 	entries, err := os.ReadDir(temp)
 	if err != nil {
 		return

@@ -1,0 +1,170 @@
+package sweep
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/outrider-llm/outrider/bench/link"
+	"github.com/outrider-llm/outrider/edge"
+)
+
+// dimension is one thing that a sweep varies.
+type dimension struct {
+	name, standard, help string
+	ways                 string // those to which it matters besides Outrider: any of c, s, l (cloud-only, synchronous, co-located)
+	set                  func(*Variant, string) error
+}
+
+// dimensions are all that can be varied. A new one needs a line here.
+func dimensions() []dimension {
+	return []dimension{
+		{"link", "rtt=0ms", "rtt=10ms", "cs", setLink},
+		{"sessions", "1", "at a time, each with a prompt of its own", "csl", func(v *Variant, s string) (err error) {
+			v.Sessions, err = whole(s, 1, 1024)
+			return err
+		}},
+		{"temperature", "0", "of sampling", "csl", func(v *Variant, s string) (err error) {
+			v.Request.Params.Temperature, err = float32s(s)
+			if err != nil {
+				return err
+			}
+			return v.Request.Params.Validate()
+		}},
+		{"top-p", "1", "of sampling", "csl", func(v *Variant, s string) (err error) {
+			v.Request.Params.TopP, err = float32s(s)
+			if err != nil {
+				return err
+			}
+			return v.Request.Params.Validate()
+		}},
+		{"drafter", "model", "sources of proposals: model, lookup, prediction, joined by +; or none", "", setDrafter},
+		{"depth", "0", "tokens drafted beyond the committed ones at most; 0: adaptive", "", func(v *Variant, s string) (err error) {
+			v.Request.Depth, err = whole(s, 0, 1024)
+			return err
+		}},
+		{"branches", "on", "second choices too: on or off", "", func(v *Variant, s string) error {
+			v.Edge.Branches = s == "on"
+			if s != "on" && s != "off" {
+				return errors.New("must be on or off")
+			}
+			return nil
+		}},
+		{"run-ahead", "1", "target passes per token at most", "", func(v *Variant, s string) (err error) {
+			v.Request.MaxPassesPerToken, err = number(s, 0.001, 1)
+			return err
+		}},
+		{"min-path", "0", "draft while the path probability is at least this; 0: the default", "", func(v *Variant, s string) (err error) {
+			v.Edge.MinPath, err = number(s, 0, 1)
+			return err
+		}},
+		{"gap", "0s", "least time between proposals; 0s: the default", "", func(v *Variant, s string) (err error) {
+			v.Edge.Gap, err = time.ParseDuration(s)
+			return err
+		}},
+	}
+}
+
+// Dimensions lists the names of what can be varied.
+func Dimensions() (names []string) {
+	for _, d := range dimensions() {
+		names = append(names, d.name)
+	}
+	return names
+}
+
+// Describe explains each dimension: its name, its value when none is given, what it is.
+func Describe() (rows [][3]string) {
+	for _, d := range dimensions() {
+		rows = append(rows, [3]string{d.name, d.standard, d.help})
+	}
+	return rows
+}
+
+func (d *dimension) matters(w Way) bool {
+	return w == Outrider || strings.Contains(d.ways, map[Way]string{CloudOnly: "c", Synchronous: "s", Colocated: "l"}[w])
+}
+
+func whole(s string, low, high int) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < low || n > high {
+		return 0, fmt.Errorf("must be a whole number from %d to %d", low, high)
+	}
+	return n, nil
+}
+
+func number(s string, low, high float64) (float64, error) {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(n >= low && n <= high) {
+		return 0, fmt.Errorf("must be a number from %g to %g", low, high)
+	}
+	return n, nil
+}
+
+func float32s(s string) (float32, error) {
+	n, err := number(s, 0, math.MaxFloat32)
+	return float32(n), err
+}
+
+func setLink(v *Variant, s string) error {
+	v.Link = s
+	_, err := parseLink(s)
+	return err
+}
+
+// parseLink reads rtt=10ms, with jitter=2ms and rate=BYTES_PER_SECOND where wanted.
+func parseLink(s string) (c link.Config, err error) {
+	for _, part := range strings.Split(s, ",") {
+		key, value, _ := strings.Cut(part, "=")
+		switch key {
+		case "rtt":
+			c.RTT, err = time.ParseDuration(value)
+		case "jitter":
+			c.Jitter, err = time.ParseDuration(value)
+		case "rate":
+			c.Rate, err = strconv.ParseInt(value, 10, 64)
+		default:
+			return c, fmt.Errorf("no setting %q of a link: use rtt, jitter, rate", key)
+		}
+		if err != nil || c.RTT < 0 || c.Jitter < 0 || c.Rate < 0 {
+			return c, fmt.Errorf("%q: must be a time such as 10ms, or bytes per second", part)
+		}
+	}
+	return c, nil
+}
+
+// RTT of a link setting, 0 when it tells none.
+func RTT(setting string) time.Duration {
+	c, err := parseLink(setting)
+	if err != nil {
+		return 0
+	}
+	return c.RTT
+}
+
+func setDrafter(v *Variant, s string) error {
+	v.Edge.Lookup = edge.LookupOff
+	for _, source := range strings.Split(s, "+") {
+		switch source {
+		case "model":
+			v.Draft = true
+		case "lookup":
+			v.Edge.Lookup = edge.LookupAlways
+		case "prediction":
+			if v.Expected = true; v.Edge.Lookup == edge.LookupOff {
+				v.Edge.Lookup = edge.LookupAuto
+			}
+		case "none":
+			v.Request.NoDraft = s == "none"
+			if s != "none" {
+				return errors.New("none stands alone")
+			}
+		default:
+			return fmt.Errorf("no drafter %q: use model, lookup, prediction or none", source)
+		}
+	}
+	return nil
+}
