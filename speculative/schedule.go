@@ -34,8 +34,10 @@ type Bid struct {
 type Limits struct {
 	Positions int // rows in all, prompt chunks included
 	Sequences int // sequences in one step; 0: no bound
-	// Prefill is how many rows of a step that also decodes are kept for prompt chunks (of half of it at
-	// most); they take no more, so that a long prompt holds nobody up. 0: they take what is left.
+	// Prefill is how many rows of a step that also decodes are kept for prompt chunks: of half of it, and
+	// for the first rows of each prompt of all that sessions behind their pace can spare, since who is
+	// ahead of its pace can wait and who has no first token cannot. They take no more, so that a long
+	// prompt holds nobody up. 0: they take what is left.
 	Prefill int
 }
 
@@ -50,14 +52,18 @@ type Grant struct {
 // path probability, so drafts, branches and run-ahead give way by themselves as load rises.
 func Plan(bids []Bid, l Limits, c Cost) []Grant {
 	var prompts, roots []root
-	need := 0
+	need, short, behind := 0, 0, 0
 	for i, b := range bids {
 		switch {
 		case !b.Ready:
 		case b.Prefill > 0:
 			prompts = append(prompts, root{bid: i})
 			need += b.Prefill
+			short += min(b.Prefill, l.Positions/8)
 		default:
+			if b.Behind {
+				behind++
+			}
 			r := root{bid: i}
 			r.nodes, r.density = bestPrefix(b.Values, c)
 			roots = append(roots, r)
@@ -73,8 +79,8 @@ func Plan(bids []Bid, l Limits, c Cost) []Grant {
 		roots = nil // no place for both
 	}
 	grants := planRoots(bids, roots, Limits{
-		Positions: l.Positions - min(l.Prefill, l.Positions/2, need),
-		Sequences: max(1, l.Sequences-min(len(prompts), max(1, l.Sequences/8))),
+		Positions: l.Positions - min(l.Prefill, max(min(need, l.Positions/2), min(short, l.Positions-behind-1))),
+		Sequences: max(1, l.Sequences-min(len(prompts), max(1, l.Sequences/8, l.Sequences-behind))),
 	}, c)
 	left := l.Positions
 	for _, g := range grants {

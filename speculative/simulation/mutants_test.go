@@ -81,7 +81,7 @@ var mutants = []mutant{
 	{"prompt chunks take what they like", "schedule.go", "left = min(left, l.Prefill)", ""},
 	{"drafts are scored only when certain", "schedule.go", "if n.value*cost < tokens*float64(c.Position) {", "if n.value < 1 {"},
 	{"sessions behind their pace wait like others", "schedule.go", "x, y := &bids[a.bid], &bids[b.bid]", "x, y := Bid{Since: bids[a.bid].Since}, Bid{Since: bids[b.bid].Since}"},
-	{"prompts wait for all the rest", "schedule.go", "Sequences: max(1, l.Sequences-min(len(prompts), max(1, l.Sequences/8))),", "Sequences: l.Sequences,"},
+	{"prompts wait for all the rest", "schedule.go", "Sequences: max(1, l.Sequences-min(len(prompts), max(1, l.Sequences/8, l.Sequences-behind))),", "Sequences: l.Sequences,"},
 
 	// The edge.
 	{"the epoch never changes", "tree.go", "if p.root.number < 0 {", "if false {"},
