@@ -122,6 +122,9 @@ func (e *Edge) state(f router.Facts) {
 		f["link.rtt_ms"] = float64(rtt.Microseconds()) / 1000
 	}
 	e.seen.facts(f)
+	if t := e.c.Ledger.spent(); t > 0 || e.c.Prices != (Prices{}) {
+		f["cost.spent"] = t
+	}
 	if e.c.Sensors == nil {
 		return
 	}

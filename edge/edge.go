@@ -42,6 +42,8 @@ type Config struct {
 
 	Mode          Mode                       // of requests that ask for none; default: ModeCooperative
 	Router        *router.Router             // decides in ModeAuto; nil: by the compiled-in policy
+	Prices        Prices                     // of the cloud's work
+	Ledger        *Ledger                    // keeps the totals; nil: a new one
 	Sensors       *sensors.Sensors           // of the device; nil: nothing is known of it
 	Private       func(text string) []string // finds personal data and says its kinds; nil: nobody looks
 	Record        func(router.Record)        // takes what training needs of each answer, from several goroutines; nil: nothing is recorded
@@ -105,6 +107,9 @@ func (c *Config) defaults() error {
 			return err
 		}
 		c.Router = router.New(p, nil)
+	}
+	if c.Ledger == nil {
+		c.Ledger = NewLedger(c.Sensors)
 	}
 	if c.Mode == ModeDefault {
 		c.Mode = ModeCooperative

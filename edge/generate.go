@@ -51,6 +51,7 @@ func (e *Edge) generate(ctx context.Context, r Request, began time.Time, emit fu
 		e.wg.Done()
 		return Summary{}, err
 	}
+	s.joules, _ = e.c.Ledger.joules()
 	e.c.Metrics.active.Inc()
 	defer e.c.Metrics.active.Dec()
 	go func() {
@@ -70,6 +71,7 @@ func (e *Edge) generate(ctx context.Context, r Request, began time.Time, emit fu
 		s.sum.Finish, s.err = speculative.FinishCancelled, s.emitErr
 	}
 	e.c.Metrics.finished(s.sum, &s.accepts)
+	s.account()
 	return s.sum, s.err
 }
 

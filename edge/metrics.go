@@ -27,6 +27,10 @@ type Metrics struct {
 	drafts     *prometheus.CounterVec // reason: why drafting paused
 	prompt     *prometheus.CounterVec // kind: all, named, target_held, draft_held
 
+	answers                             *prometheus.CounterVec // where
+	escalations                         prometheus.Counter
+	passes, positions, spent, cloudOnly prometheus.Counter
+
 	prefixUnknown prometheus.Counter
 	rtt           prometheus.Gauge
 	spec          *telemetry.SpecDecode
@@ -83,6 +87,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reconnects: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_reconnects_total",
 			Help: "Connections to the cloud that had fallen silent and were replaced."}),
 	}
+	plain := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: name, Help: help})
+	}
+	m.answers = counter("answers_total", "Answers, by where they ended: device, cooperative or cloud.", "where")
+	m.escalations = plain("escalations_total", "Answers that the device began and the cloud took over.")
+	m.passes = plain("target_passes_total", "Passes of the target for finished generations.")
+	m.positions = plain("target_positions_total", "Tokens that the target scored for finished generations.")
+	m.spent = plain("cost_total", "Estimated cost of the cloud's work, in the unit of prices.*.")
+	m.cloudOnly = plain("cost_cloud_only_total", "Estimated cost of the same tokens by the target alone, in the unit of prices.*.")
+	for _, where := range []string{OnDevice, Cooperative, InCloud} {
+		m.answers.WithLabelValues(where)
+	}
 	bytes := counter("link_bytes_total", "Payload of proposals and acknowledgements (up) and commits (down).", "direction")
 	draft := telemetry.Seconds(space, "draft_seconds", "Duration of one call of the draft for a session, prompt chunks included.")
 	queue := telemetry.Seconds(space, "commit_queue_seconds", "Time a session waited in the cloud for its step, as commits tell.")
@@ -101,7 +117,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
 		reg.MustRegister(m.requests, m.tokens, m.nodes, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
-			m.reconnects, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.rtt, bytes, draft, queue, score, load, trip)
+			m.reconnects, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.answers, m.escalations, m.passes, m.positions, m.spent, m.cloudOnly, m.rtt, bytes, draft, queue, score, load, trip)
 	}
 	return m
 }
@@ -175,4 +191,25 @@ func (m *Metrics) token(t GeneratedToken) {
 // milliseconds rounds up, so that a duration in milliseconds never becomes "none".
 func milliseconds(d time.Duration) uint32 {
 	return uint32(max(1, min((d+time.Millisecond-1)/time.Millisecond, 1<<32-1)))
+}
+
+// Energy registers the device's energy as the ledger knows it; where it is not known there is no metric.
+func (l *Ledger) Energy(reg prometheus.Registerer) {
+	if _, ok := l.joules(); !ok {
+		return
+	}
+	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "outrider_edge", Name: "device_joules_total",
+		Help: "Energy that the whole device has used, where it can be read."}, func() float64 { return l.Totals().Joules }))
+}
+
+// account counts what a generation took.
+func (m *Metrics) account(s *Summary) {
+	m.answers.WithLabelValues(s.Routing.Where).Inc()
+	if s.Routing.EscalatedAt > 0 {
+		m.escalations.Inc()
+	}
+	m.passes.Add(float64(s.Usage.Passes))
+	m.positions.Add(float64(s.Usage.Positions))
+	m.spent.Add(s.Cost)
+	m.cloudOnly.Add(s.CostCloudOnly)
 }

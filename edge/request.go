@@ -219,4 +219,8 @@ type Summary struct {
 	Numerics       string // of the target
 	Pace           string // emulated step cost of the target, empty when none
 	Routing        Routing
+	Origins        Origins
+	Cost           float64 // of the cloud's work, by Config.Prices
+	CostCloudOnly  float64 // estimated for the target alone
+	Joules         float64 // that the whole device used meanwhile; 0: not known
 }

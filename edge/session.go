@@ -63,7 +63,8 @@ type session struct {
 	passes   passTimes
 	accepts  telemetry.Acceptance
 	err      error
-	emitErr  error // of the caller; not the session goroutine's
+	joules   float64 // of the device when it began
+	emitErr  error   // of the caller; not the session goroutine's
 }
 
 func (s *session) now() time.Duration { return time.Since(s.began) }
@@ -329,6 +330,7 @@ func (s *session) observe(c speculative.Commit) {
 func (s *session) give(t GeneratedToken) {
 	s.out.push(t, slices.Contains(s.ends, t.ID))
 	s.e.c.Metrics.token(t)
+	s.sum.Origins.add(t)
 	if s.sum.Tokens++; s.sum.Tokens == 1 {
 		s.sum.FirstToken = s.now()
 	}

@@ -81,7 +81,7 @@ func SummaryToProto(s Summary) *outriderv1.Summary {
 		DownlinkBytes: uint64(s.Downlink), FirstTokenUs: uint64(s.FirstToken.Microseconds()),
 		TotalUs: uint64(s.Total.Microseconds()), Drafted: uint64(s.Drafted), Unverified: uint64(s.Unverified), Exact: s.Exact,
 		ShapeDependent: s.ShapeDependent, OpeningBytes: uint64(s.Opening), PrefixTokens: uint32(s.Prefix), DraftHeld: uint32(s.DraftHeld),
-		Routing: routingToProto(s.Routing),
+		Routing: routingToProto(s.Routing), Cost: s.Cost, CostCloudOnly: s.CostCloudOnly, DeviceJoules: s.Joules, Origins: originsToProto(s.Origins),
 	}
 }
 
@@ -96,6 +96,7 @@ func SummaryFromProto(m *outriderv1.Summary) Summary {
 		Unverified: int(m.GetUnverified()), Exact: m.GetExact(),
 		ShapeDependent: m.GetShapeDependent(),
 		Opening:        int(m.GetOpeningBytes()), Prefix: int(m.GetPrefixTokens()), DraftHeld: int(m.GetDraftHeld()), Routing: RoutingFromProto(m.GetRouting()),
+		Cost: m.GetCost(), CostCloudOnly: m.GetCostCloudOnly(), Joules: m.GetDeviceJoules(), Origins: originsFromProto(m.GetOrigins()),
 	}
 }
 

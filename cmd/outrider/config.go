@@ -12,6 +12,7 @@ type Config struct {
 	Models    ModelsConfig          `koanf:"models"`
 	Pairs     map[string]PairConfig `koanf:"pairs" doc:"pairs of a target and a draft, by name" live:"yes"`
 	Pair      string                `koanf:"pair" doc:"the pair in force: what the cloud serves and the edge drafts with where they say nothing else" live:"yes"`
+	Prices    PricesConfig          `koanf:"prices"`
 	Log       LogConfig             `koanf:"log"`
 	Telemetry TelemetryConfig       `koanf:"telemetry"`
 
@@ -48,6 +49,7 @@ type EdgeConfig struct {
 	Draft         ModelConfig   `koanf:"draft" doc:"the draft, a name or a model (below), or none; empty: that of the pair with this target, or the embedded one" live:"yes"`
 	Mode          string        `koanf:"mode" doc:"where requests that ask for nothing else may be answered: cooperative, auto, prefer_on_device, only_on_device, prefer_in_cloud or only_in_cloud (routing.md)" live:"yes"`
 	Router        RouterConfig  `koanf:"router"`
+	Totals        string        `koanf:"totals" doc:"file that keeps what outrider stats tells across restarts; empty: it begins anew with the edge"`
 	Fallback      string        `koanf:"fallback" doc:"with no cloud in reach: fail, wait or draft (the draft alone answers, unverified)" live:"yes"`
 	FallbackAfter time.Duration `koanf:"fallback_after" doc:"how long the cloud may be out of reach before that" live:"yes"`
 	RunAhead      runAhead      `koanf:"run_ahead" doc:"target passes per token at most: on, off (also: deferred), a number up to 1, or default: the cloud's setting" live:"yes"`

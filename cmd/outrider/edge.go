@@ -116,6 +116,7 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 		return err
 	}
 	defer r.close()
+	r.ledger.Energy(reg)
 	log.Info("edge is serving", "listen", addrOf(lis.grpc), "admin", addrOf(lis.admin), "http", addrOf(lis.web), "cloud", c.Cloud, "draft", c.Draft.label(),
 		"fallback", c.Fallback)
 	if err := writeAddresses(run.address, lis.grpc, lis.admin, lis.web); err != nil {
@@ -123,6 +124,12 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	}
 	api := openai.New(r.edge, openai.Config{Keys: keys, Origins: c.Origins, Page: page.Handler(), Gatherer: reg, Logger: log})
 	g, ctx := errgroup.WithContext(ctx)
+	if c.Totals != "" {
+		g.Go(func() error {
+			keepTotals(ctx, r.ledger, c.Totals, log)
+			return nil
+		})
+	}
 	g.Go(func() error {
 		watchRouter(ctx, r.routing, log)
 		return nil

@@ -21,6 +21,7 @@ type edgeRun struct {
 	cfg     *Config // in force
 	draft   *draftHost
 	sensors *sensors.Sensors
+	ledger  *edge.Ledger
 
 	mu     sync.Mutex // over what the watcher of the routing files reads
 	router *router.Router
@@ -49,6 +50,10 @@ func (d *draftHost) release() {
 // newEdgeRun launches the draft and makes the edge. Close it after use.
 func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, loaded func(string)) (*edgeRun, error) {
 	r := &edgeRun{run: run, metrics: metrics, loaded: loaded, cfg: run.cfg, sensors: sensors.New(nil), router: router.New(nil, nil)}
+	r.ledger = edge.NewLedger(r.sensors)
+	if err := openLedger(r.ledger, run.cfg.Edge.Totals); err != nil {
+		return nil, err
+	}
 	var err error
 	if r.draft, err = r.launch(ctx, run.cfg); err != nil {
 		return nil, err
@@ -122,13 +127,13 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 		r.router, r.files = &router.Router{}, e.Router
 	}
 	r.router.Set(policy, model, e.Router.Share)
-	out.Router, out.Sensors = r.router, r.sensors
+	out.Router, out.Sensors, out.Ledger, out.Prices = r.router, r.sensors, r.ledger, edge.Prices(c.Prices)
 	return out, nil
 }
 
 // apply puts a new configuration in force for the generations that begin from now on.
 func (r *edgeRun) apply(ctx context.Context, next *Config) error {
-	if reflect.DeepEqual(next.Edge, r.cfg.Edge) && next.Log.Prompts == r.cfg.Log.Prompts {
+	if reflect.DeepEqual(next.Edge, r.cfg.Edge) && next.Prices == r.cfg.Prices && next.Log.Prompts == r.cfg.Log.Prompts {
 		return nil
 	}
 	d := r.draft

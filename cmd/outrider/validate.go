@@ -31,6 +31,10 @@ func (c *Config) validate() []error {
 		{"edge.conversations", float64(c.Edge.Conversations), 0, 1e4, "finished generations remembered, 0: none"},
 		{"telemetry.sample", c.Telemetry.Sample, 0, 1, "share of the traces that are kept"},
 		{"edge.router.share", c.Edge.Router.Share, 0, 1, "share of the answers that are to need the cloud, 0: none is set"},
+		{"prices.input", c.Prices.Input, 0, 1e12, "cost of a million prompt tokens"},
+		{"prices.output", c.Prices.Output, 0, 1e12, "cost of a million decided tokens"},
+		{"prices.pass", c.Prices.Pass, 0, 1e12, "cost of a million passes"},
+		{"prices.position", c.Prices.Position, 0, 1e12, "cost of a million scored tokens"},
 		{"edge.depth", float64(c.Edge.Depth), -1, 1024, "tokens to draft ahead, 0: adaptive, -1: never draft"},
 	} {
 		if math.IsNaN(n.v) || n.v < n.lo || n.v > n.hi {

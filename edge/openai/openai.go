@@ -102,6 +102,7 @@ func (s *server) handler() http.Handler {
 	get("/v1/models", s.listModels)
 	get("/v1/models/{id...}", s.getModel)
 	get("/outrider/status", s.status)
+	get("/outrider/stats", s.stats)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})

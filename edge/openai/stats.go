@@ -97,6 +97,7 @@ type outriderMetrics struct {
 	Pace       string   `json:"pace,omitempty"`
 	Draft      string   `json:"draft"`
 	Routing    *routing `json:"routing,omitempty"`
+	Account    *account `json:"account,omitempty"`
 }
 
 func metricsOf(answers []*answer, draft string) *metrics {
@@ -109,6 +110,12 @@ func metricsOf(answers []*answer, draft string) *metrics {
 		o.Exact = o.Exact && sum.Exact
 		o.Drafted, o.Late, o.Stale = o.Drafted+sum.Drafted, o.Late+u.Late, o.Stale+u.Stale
 		o.Passes, o.Positions, o.Unverified = o.Passes+u.Passes, o.Positions+u.Positions, o.Unverified+sum.Unverified
+		if sum.Routing.Where != "" {
+			if o.Account == nil {
+				o.Account = &account{}
+			}
+			o.Account.add(&sum)
+		}
 		o.Routing = routingOf(sum.Routing) // of the last choice; all are asked for alike
 		o.Target, o.Numerics, o.Pace = sum.Target, sum.Numerics, sum.Pace
 		s.Steps, s.DraftTokens, s.AcceptedTokens = s.Steps+u.ScoringPasses, s.DraftTokens+u.Judged, s.AcceptedTokens+u.Accepted

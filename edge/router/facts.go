@@ -47,7 +47,7 @@ var catalogue = [...]Fact{
 	{"device.charging", Flag, "on mains"},
 	{"device.temperature", Number, "of the hottest zone, degrees Celsius"},
 	{"device.load", Number, "running processes per core, mean of a minute"},
-	{"cost.spent", Number, "estimated cost of the cloud since the edge began, in the unit of the prices"},
+	{"cost.spent", Number, "estimated cost of the cloud in all, in the unit of the prices; unknown: no prices are set"},
 	{"draft.agreement", Number, "share of the draft's choices that were the target's lately, 0 to 1"},
 	{"draft.tokens", Number, "tokens of this answer that the draft has written; 0 before it begins"},
 	{"draft.confidence", Number, "mean of its confidence over the window, 0.5 (a tie) to 1"},

@@ -103,12 +103,19 @@ func (s *Sensors) power(r *Reading) {
 	}
 }
 
-// Joules is the energy that the packages of the processor have used since New, of all programs; false:
-// they do not tell. Call it at least every few minutes: the counters wrap around.
+// Joules is the energy that the packages of the processor have used since New, of all programs, or where they
+// do not tell, what the batteries have given; false: neither is known. Call it at least every few minutes: the counters wrap around.
 func (s *Sensors) Joules() (float64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.zones = 0
+	s.packages()
+	s.batteries()
+	return s.spent, s.zones > 0
+}
+
+// packages counts what the processor's packages have used.
+func (s *Sensors) packages() {
 	for _, zone := range s.glob("sys/class/powercap/*") {
 		name := path.Base(zone)
 		if strings.Count(name, ":") != 1 || strings.HasPrefix(name, "intel-rapl-mmio") {
@@ -130,7 +137,25 @@ func (s *Sensors) Joules() (float64, bool) {
 			s.spent += (most - float64(last) + v) / 1e6
 		}
 	}
-	return s.spent, s.zones > 0
+}
+
+// batteries counts what they have given, where the processor tells nothing.
+func (s *Sensors) batteries() {
+	if s.zones > 0 {
+		return
+	}
+	for _, dir := range s.glob("sys/class/power_supply/*") {
+		v, ok := s.number(dir, "energy_now") // microwatt hours
+		if s.text(dir+"/type") != "Battery" || s.text(dir+"/scope") == "Device" || !ok || v < 0 {
+			continue
+		}
+		s.zones++
+		now := uint64(v)
+		if last, seen := s.energy[dir]; seen && now < last {
+			s.spent += float64(last-now) * 3600 / 1e6
+		}
+		s.energy[dir] = now
+	}
 }
 
 func (s *Sensors) glob(pattern string) []string {

@@ -63,6 +63,15 @@ func TestJoules(t *testing.T) {
 	if j, ok := s.Joules(); !ok || j != 150 {
 		t.Errorf("%v %v", j, ok)
 	}
+	const battery = "sys/class/power_supply/BAT0"
+	m = files(battery+"/type", "Battery", battery+"/energy_now", "50000000")
+	s = New(m)
+	m[battery+"/energy_now"].Data = []byte("49000000")
+	s.Joules()
+	m[battery+"/energy_now"].Data = []byte("49500000") // charged meanwhile
+	if j, ok := s.Joules(); !ok || j != 3600 {
+		t.Errorf("%v %v", j, ok)
+	}
 	if _, ok := New(files()).Joules(); ok {
 		t.Error("nothing tells")
 	}

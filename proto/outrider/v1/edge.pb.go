@@ -882,8 +882,14 @@ type Summary struct {
 	// The target's choices depend on its passes where two tokens score nearly the same.
 	ShapeDependent bool     `protobuf:"varint,16,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
 	Routing        *Routing `protobuf:"bytes,17,opt,name=routing,proto3" json:"routing,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Estimated cost of the cloud's work and of the same tokens by the target alone; 0: no prices are set.
+	Cost          float64 `protobuf:"fixed64,18,opt,name=cost,proto3" json:"cost,omitempty"`
+	CostCloudOnly float64 `protobuf:"fixed64,19,opt,name=cost_cloud_only,json=costCloudOnly,proto3" json:"cost_cloud_only,omitempty"`
+	// Energy that the whole device used meanwhile; 0: not known.
+	DeviceJoules  float64  `protobuf:"fixed64,20,opt,name=device_joules,json=deviceJoules,proto3" json:"device_joules,omitempty"`
+	Origins       *Origins `protobuf:"bytes,21,opt,name=origins,proto3" json:"origins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Summary) Reset() {
@@ -1035,6 +1041,321 @@ func (x *Summary) GetRouting() *Routing {
 	return nil
 }
 
+func (x *Summary) GetCost() float64 {
+	if x != nil {
+		return x.Cost
+	}
+	return 0
+}
+
+func (x *Summary) GetCostCloudOnly() float64 {
+	if x != nil {
+		return x.CostCloudOnly
+	}
+	return 0
+}
+
+func (x *Summary) GetDeviceJoules() float64 {
+	if x != nil {
+		return x.DeviceJoules
+	}
+	return 0
+}
+
+func (x *Summary) GetOrigins() *Origins {
+	if x != nil {
+		return x.Origins
+	}
+	return nil
+}
+
+// Tokens by how they came; device: the draft alone, unverified.
+type Origins struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        uint64                 `protobuf:"varint,1,opt,name=device,proto3" json:"device,omitempty"`
+	Accepted      uint64                 `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Correction    uint64                 `protobuf:"varint,3,opt,name=correction,proto3" json:"correction,omitempty"`
+	Bonus         uint64                 `protobuf:"varint,4,opt,name=bonus,proto3" json:"bonus,omitempty"`
+	RunAhead      uint64                 `protobuf:"varint,5,opt,name=run_ahead,json=runAhead,proto3" json:"run_ahead,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origins) Reset() {
+	*x = Origins{}
+	mi := &file_outrider_v1_edge_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origins) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origins) ProtoMessage() {}
+
+func (x *Origins) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_edge_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origins.ProtoReflect.Descriptor instead.
+func (*Origins) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Origins) GetDevice() uint64 {
+	if x != nil {
+		return x.Device
+	}
+	return 0
+}
+
+func (x *Origins) GetAccepted() uint64 {
+	if x != nil {
+		return x.Accepted
+	}
+	return 0
+}
+
+func (x *Origins) GetCorrection() uint64 {
+	if x != nil {
+		return x.Correction
+	}
+	return 0
+}
+
+func (x *Origins) GetBonus() uint64 {
+	if x != nil {
+		return x.Bonus
+	}
+	return 0
+}
+
+func (x *Origins) GetRunAhead() uint64 {
+	if x != nil {
+		return x.RunAhead
+	}
+	return 0
+}
+
+type StatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsRequest) Reset() {
+	*x = StatsRequest{}
+	mi := &file_outrider_v1_edge_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsRequest) ProtoMessage() {}
+
+func (x *StatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_edge_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
+func (*StatsRequest) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{9}
+}
+
+type StatsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seconds since 1970.
+	Since   int64  `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
+	Answers uint64 `protobuf:"varint,2,opt,name=answers,proto3" json:"answers,omitempty"`
+	// Answers by where they ended: device, cooperative or cloud.
+	Where             map[string]uint64 `protobuf:"bytes,3,rep,name=where,proto3" json:"where,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Escalated         uint64            `protobuf:"varint,4,opt,name=escalated,proto3" json:"escalated,omitempty"`
+	PromptTokens      uint64            `protobuf:"varint,5,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	Tokens            uint64            `protobuf:"varint,6,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	Origins           *Origins          `protobuf:"bytes,7,opt,name=origins,proto3" json:"origins,omitempty"`
+	TargetPasses      uint64            `protobuf:"varint,8,opt,name=target_passes,json=targetPasses,proto3" json:"target_passes,omitempty"`
+	TargetPositions   uint64            `protobuf:"varint,9,opt,name=target_positions,json=targetPositions,proto3" json:"target_positions,omitempty"`
+	TargetPrefilled   uint64            `protobuf:"varint,10,opt,name=target_prefilled,json=targetPrefilled,proto3" json:"target_prefilled,omitempty"`
+	UplinkBytes       uint64            `protobuf:"varint,11,opt,name=uplink_bytes,json=uplinkBytes,proto3" json:"uplink_bytes,omitempty"`
+	DownlinkBytes     uint64            `protobuf:"varint,12,opt,name=downlink_bytes,json=downlinkBytes,proto3" json:"downlink_bytes,omitempty"`
+	Cost              float64           `protobuf:"fixed64,13,opt,name=cost,proto3" json:"cost,omitempty"`
+	CostCloudOnly     float64           `protobuf:"fixed64,14,opt,name=cost_cloud_only,json=costCloudOnly,proto3" json:"cost_cloud_only,omitempty"`
+	Priced            bool              `protobuf:"varint,15,opt,name=priced,proto3" json:"priced,omitempty"`
+	DeviceJoules      float64           `protobuf:"fixed64,16,opt,name=device_joules,json=deviceJoules,proto3" json:"device_joules,omitempty"`
+	DeviceJoulesKnown bool              `protobuf:"varint,17,opt,name=device_joules_known,json=deviceJoulesKnown,proto3" json:"device_joules_known,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *StatsResponse) Reset() {
+	*x = StatsResponse{}
+	mi := &file_outrider_v1_edge_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsResponse) ProtoMessage() {}
+
+func (x *StatsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_edge_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
+func (*StatsResponse) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StatsResponse) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetAnswers() uint64 {
+	if x != nil {
+		return x.Answers
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetWhere() map[string]uint64 {
+	if x != nil {
+		return x.Where
+	}
+	return nil
+}
+
+func (x *StatsResponse) GetEscalated() uint64 {
+	if x != nil {
+		return x.Escalated
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetPromptTokens() uint64 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetTokens() uint64 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetOrigins() *Origins {
+	if x != nil {
+		return x.Origins
+	}
+	return nil
+}
+
+func (x *StatsResponse) GetTargetPasses() uint64 {
+	if x != nil {
+		return x.TargetPasses
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetTargetPositions() uint64 {
+	if x != nil {
+		return x.TargetPositions
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetTargetPrefilled() uint64 {
+	if x != nil {
+		return x.TargetPrefilled
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetUplinkBytes() uint64 {
+	if x != nil {
+		return x.UplinkBytes
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetDownlinkBytes() uint64 {
+	if x != nil {
+		return x.DownlinkBytes
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetCost() float64 {
+	if x != nil {
+		return x.Cost
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetCostCloudOnly() float64 {
+	if x != nil {
+		return x.CostCloudOnly
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetPriced() bool {
+	if x != nil {
+		return x.Priced
+	}
+	return false
+}
+
+func (x *StatsResponse) GetDeviceJoules() float64 {
+	if x != nil {
+		return x.DeviceJoules
+	}
+	return 0
+}
+
+func (x *StatsResponse) GetDeviceJoulesKnown() bool {
+	if x != nil {
+		return x.DeviceJoulesKnown
+	}
+	return false
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1043,7 +1364,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[8]
+	mi := &file_outrider_v1_edge_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1376,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[8]
+	mi := &file_outrider_v1_edge_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1389,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{8}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{11}
 }
 
 type StatusResponse struct {
@@ -1084,7 +1405,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[9]
+	mi := &file_outrider_v1_edge_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1417,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[9]
+	mi := &file_outrider_v1_edge_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1430,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{9}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StatusResponse) GetDraft() string {
@@ -1210,7 +1531,7 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
 	"unverified\x18\x05 \x01(\bR\n" +
 	"unverified\x121\n" +
-	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xe7\x04\n" +
+	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xf8\x05\n" +
 	"\aSummary\x12+\n" +
 	"\x06finish\x18\x01 \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\rR\fpromptTokens\x12)\n" +
@@ -1232,7 +1553,43 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
 	"draft_held\x18\x0f \x01(\rR\tdraftHeld\x12'\n" +
 	"\x0fshape_dependent\x18\x10 \x01(\bR\x0eshapeDependent\x12.\n" +
-	"\arouting\x18\x11 \x01(\v2\x14.outrider.v1.RoutingR\arouting\"\x0f\n" +
+	"\arouting\x18\x11 \x01(\v2\x14.outrider.v1.RoutingR\arouting\x12\x12\n" +
+	"\x04cost\x18\x12 \x01(\x01R\x04cost\x12&\n" +
+	"\x0fcost_cloud_only\x18\x13 \x01(\x01R\rcostCloudOnly\x12#\n" +
+	"\rdevice_joules\x18\x14 \x01(\x01R\fdeviceJoules\x12.\n" +
+	"\aorigins\x18\x15 \x01(\v2\x14.outrider.v1.OriginsR\aorigins\"\x90\x01\n" +
+	"\aOrigins\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\x04R\x06device\x12\x1a\n" +
+	"\baccepted\x18\x02 \x01(\x04R\baccepted\x12\x1e\n" +
+	"\n" +
+	"correction\x18\x03 \x01(\x04R\n" +
+	"correction\x12\x14\n" +
+	"\x05bonus\x18\x04 \x01(\x04R\x05bonus\x12\x1b\n" +
+	"\trun_ahead\x18\x05 \x01(\x04R\brunAhead\"\x0e\n" +
+	"\fStatsRequest\"\xaf\x05\n" +
+	"\rStatsResponse\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\x03R\x05since\x12\x18\n" +
+	"\aanswers\x18\x02 \x01(\x04R\aanswers\x12;\n" +
+	"\x05where\x18\x03 \x03(\v2%.outrider.v1.StatsResponse.WhereEntryR\x05where\x12\x1c\n" +
+	"\tescalated\x18\x04 \x01(\x04R\tescalated\x12#\n" +
+	"\rprompt_tokens\x18\x05 \x01(\x04R\fpromptTokens\x12\x16\n" +
+	"\x06tokens\x18\x06 \x01(\x04R\x06tokens\x12.\n" +
+	"\aorigins\x18\a \x01(\v2\x14.outrider.v1.OriginsR\aorigins\x12#\n" +
+	"\rtarget_passes\x18\b \x01(\x04R\ftargetPasses\x12)\n" +
+	"\x10target_positions\x18\t \x01(\x04R\x0ftargetPositions\x12)\n" +
+	"\x10target_prefilled\x18\n" +
+	" \x01(\x04R\x0ftargetPrefilled\x12!\n" +
+	"\fuplink_bytes\x18\v \x01(\x04R\vuplinkBytes\x12%\n" +
+	"\x0edownlink_bytes\x18\f \x01(\x04R\rdownlinkBytes\x12\x12\n" +
+	"\x04cost\x18\r \x01(\x01R\x04cost\x12&\n" +
+	"\x0fcost_cloud_only\x18\x0e \x01(\x01R\rcostCloudOnly\x12\x16\n" +
+	"\x06priced\x18\x0f \x01(\bR\x06priced\x12#\n" +
+	"\rdevice_joules\x18\x10 \x01(\x01R\fdeviceJoules\x12.\n" +
+	"\x13device_joules_known\x18\x11 \x01(\bR\x11deviceJoulesKnown\x1a8\n" +
+	"\n" +
+	"WhereEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x0f\n" +
 	"\rStatusRequest\"\x94\x01\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05draft\x18\x01 \x01(\tR\x05draft\x12%\n" +
@@ -1251,10 +1608,11 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x14FALLBACK_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFALLBACK_FAIL\x10\x01\x12\x11\n" +
 	"\rFALLBACK_WAIT\x10\x02\x12\x12\n" +
-	"\x0eFALLBACK_DRAFT\x10\x032\x9b\x01\n" +
+	"\x0eFALLBACK_DRAFT\x10\x032\xdb\x01\n" +
 	"\vEdgeService\x12I\n" +
 	"\bGenerate\x12\x1c.outrider.v1.GenerateRequest\x1a\x1d.outrider.v1.GenerateResponse0\x01\x12A\n" +
-	"\x06Status\x12\x1a.outrider.v1.StatusRequest\x1a\x1b.outrider.v1.StatusResponseB?Z=github.com/outrider-llm/outrider/proto/outrider/v1;outriderv1b\x06proto3"
+	"\x06Status\x12\x1a.outrider.v1.StatusRequest\x1a\x1b.outrider.v1.StatusResponse\x12>\n" +
+	"\x05Stats\x12\x19.outrider.v1.StatsRequest\x1a\x1a.outrider.v1.StatsResponseB?Z=github.com/outrider-llm/outrider/proto/outrider/v1;outriderv1b\x06proto3"
 
 var (
 	file_outrider_v1_edge_proto_rawDescOnce sync.Once
@@ -1269,7 +1627,7 @@ func file_outrider_v1_edge_proto_rawDescGZIP() []byte {
 }
 
 var file_outrider_v1_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_outrider_v1_edge_proto_goTypes = []any{
 	(Mode)(0),                // 0: outrider.v1.Mode
 	(Fallback)(0),            // 1: outrider.v1.Fallback
@@ -1281,44 +1639,53 @@ var file_outrider_v1_edge_proto_goTypes = []any{
 	(*Progress)(nil),         // 7: outrider.v1.Progress
 	(*GeneratedToken)(nil),   // 8: outrider.v1.GeneratedToken
 	(*Summary)(nil),          // 9: outrider.v1.Summary
-	(*StatusRequest)(nil),    // 10: outrider.v1.StatusRequest
-	(*StatusResponse)(nil),   // 11: outrider.v1.StatusResponse
-	(*Sampling)(nil),         // 12: outrider.v1.Sampling
-	(*RunAhead)(nil),         // 13: outrider.v1.RunAhead
-	(*Constraint)(nil),       // 14: outrider.v1.Constraint
-	(Fate)(0),                // 15: outrider.v1.Fate
-	(*Logprobs)(nil),         // 16: outrider.v1.Logprobs
-	(Finish)(0),              // 17: outrider.v1.Finish
-	(*Usage)(nil),            // 18: outrider.v1.Usage
-	(*TargetInfo)(nil),       // 19: outrider.v1.TargetInfo
+	(*Origins)(nil),          // 10: outrider.v1.Origins
+	(*StatsRequest)(nil),     // 11: outrider.v1.StatsRequest
+	(*StatsResponse)(nil),    // 12: outrider.v1.StatsResponse
+	(*StatusRequest)(nil),    // 13: outrider.v1.StatusRequest
+	(*StatusResponse)(nil),   // 14: outrider.v1.StatusResponse
+	nil,                      // 15: outrider.v1.StatsResponse.WhereEntry
+	(*Sampling)(nil),         // 16: outrider.v1.Sampling
+	(*RunAhead)(nil),         // 17: outrider.v1.RunAhead
+	(*Constraint)(nil),       // 18: outrider.v1.Constraint
+	(Fate)(0),                // 19: outrider.v1.Fate
+	(*Logprobs)(nil),         // 20: outrider.v1.Logprobs
+	(Finish)(0),              // 21: outrider.v1.Finish
+	(*Usage)(nil),            // 22: outrider.v1.Usage
+	(*TargetInfo)(nil),       // 23: outrider.v1.TargetInfo
 }
 var file_outrider_v1_edge_proto_depIdxs = []int32{
 	4,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
-	12, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
+	16, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
 	1,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
-	13, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
-	14, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
+	17, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
+	18, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
 	0,  // 5: outrider.v1.GenerateRequest.mode:type_name -> outrider.v1.Mode
 	0,  // 6: outrider.v1.Routing.mode:type_name -> outrider.v1.Mode
 	5,  // 7: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
 	8,  // 8: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
 	9,  // 9: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
 	7,  // 10: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
-	15, // 11: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
-	16, // 12: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
-	17, // 13: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
-	18, // 14: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
+	19, // 11: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
+	20, // 12: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
+	21, // 13: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
+	22, // 14: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
 	3,  // 15: outrider.v1.Summary.routing:type_name -> outrider.v1.Routing
-	19, // 16: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
-	2,  // 17: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
-	10, // 18: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
-	6,  // 19: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
-	11, // 20: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
-	19, // [19:21] is the sub-list for method output_type
-	17, // [17:19] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	10, // 16: outrider.v1.Summary.origins:type_name -> outrider.v1.Origins
+	15, // 17: outrider.v1.StatsResponse.where:type_name -> outrider.v1.StatsResponse.WhereEntry
+	10, // 18: outrider.v1.StatsResponse.origins:type_name -> outrider.v1.Origins
+	23, // 19: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
+	2,  // 20: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
+	13, // 21: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
+	11, // 22: outrider.v1.EdgeService.Stats:input_type -> outrider.v1.StatsRequest
+	6,  // 23: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
+	14, // 24: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
+	12, // 25: outrider.v1.EdgeService.Stats:output_type -> outrider.v1.StatsResponse
+	23, // [23:26] is the sub-list for method output_type
+	20, // [20:23] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_edge_proto_init() }
@@ -1337,7 +1704,7 @@ func file_outrider_v1_edge_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_edge_proto_rawDesc), len(file_outrider_v1_edge_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
