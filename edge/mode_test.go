@@ -1,14 +1,9 @@
 package edge
 
 import (
-	"context"
-	"net"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"google.golang.org/grpc"
 
 	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/speculative"
@@ -85,40 +80,35 @@ func (m *toy) drafted() int {
 
 func (m *toy) ran() int { return m.drafted() }
 
-// What may not leave the device does not even make it dial.
+// What may not leave the device moves no byte on a link that is there.
 func TestOnlyOnDeviceSendsNothing(t *testing.T) {
-	var dialled atomic.Int32
-	dial := grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
-		dialled.Add(1)
-		return nil, net.ErrClosed
+	r := newRig(t, link.Config{}, func(r *rig) { r.config.Mode = ModeOnlyOnDevice })
+	first := request(1, 10)
+	first.Mode = ModeCooperative
+	r.generate(first, nil)
+	var up, down int64
+	eventually(t, "the link to be quiet", func() bool {
+		time.Sleep(100 * time.Millisecond)
+		u, d := r.link.Bytes()
+		quiet := u == up && d == down
+		up, down = u, d
+		return quiet
 	})
-	const nowhere = "127.0.0.1:9"
-	draft := newToy(20)
-	e, err := New(Config{Cloud: nowhere, Dial: []grpc.DialOption{dial}, Draft: draft, Vocabulary: "toy", Mode: ModeOnlyOnDevice})
-	if err != nil {
-		t.Fatal(err)
+	if _, sum := r.generate(request(3, 60), nil); sum.Routing.Where != OnDevice || sum.Tokens == 0 {
+		t.Errorf("%+v", sum)
 	}
 	c := &collect{t: t}
-	sum, err := e.Generate(t.Context(), request(3, 60), c.emit)
-	if err != nil || sum.Routing.Where != OnDevice || sum.Tokens == 0 {
-		t.Fatal(sum, err)
-	}
 	long := request(3, 8)
 	long.Tokens = prompt(1, 600)
-	_, err = e.Generate(t.Context(), long, c.emit)
+	_, err := r.edge.Generate(t.Context(), long, c.emit)
 	wantError(t, err, ErrDevice)
-	_ = e.Close()
-	if n := dialled.Load(); n > 0 {
-		t.Errorf("the cloud was dialled %d times", n)
+	if u, d := r.link.Bytes(); up == 0 || u != up || d != down {
+		t.Errorf("%d bytes went up, %d came down", u-up, d-down)
 	}
-	none, err := New(Config{Cloud: nowhere, Dial: []grpc.DialOption{dial}, Vocabulary: "toy"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = none.Close() }()
+	none := newRig(t, link.Config{}, func(r *rig) { r.draft = nil })
 	req := request(3, 4)
 	req.Mode = ModeOnlyOnDevice
-	_, err = none.Generate(t.Context(), req, c.emit)
+	_, err = none.edge.Generate(t.Context(), req, c.emit)
 	wantError(t, err, ErrDevice)
 }
 
