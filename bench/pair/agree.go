@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/bench/trace"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -19,6 +21,9 @@ type Config struct {
 	Temperature   float32
 	Seed          uint64
 	Step          func(done, all int) // after each prompt
+	// Trace, if set, is handed each prompt's positions: what became of the draft's choice (package trace),
+	// and how sure of it the draft was.
+	Trace func(prompt int, outcome string, confidence []float32)
 }
 
 // Agreement of a draft with a target on the target's own text: whatever the target wrote, would the
@@ -63,6 +68,9 @@ func Measure(ctx context.Context, c Config) (Agreement, Speeds, error) {
 		}
 		target, draft, rows = append(target, w.target...), append(draft, w.draft...), append(rows, w.row...)
 		runs = append(runs, w.agreed)
+		if c.Trace != nil {
+			c.Trace(i, string(w.outcome), w.confidence)
+		}
 		a.Tokens += len(w.agreed)
 		a.Second += w.second
 		for _, ok := range w.agreed {
@@ -119,6 +127,8 @@ type writer struct {
 	seed               uint64
 	log                []backend.Token
 	agreed             []bool
+	outcome            []byte
+	confidence         []float32
 	second             int
 	target, draft, row []time.Duration
 }
@@ -231,10 +241,15 @@ func (w *writer) judge(ctx context.Context, prompt int) error {
 		return err
 	}
 	w.agreed = make([]bool, len(w.log)-prompt)
+	w.outcome, w.confidence = bytes.Repeat([]byte{trace.Miss}, len(w.agreed)), make([]float32, len(w.agreed))
 	for i, x := range c {
 		want := w.log[prompt+i]
-		if w.agreed[i] = x.Token == want; !w.agreed[i] && x.Second == want {
+		w.confidence[i] = min(max(x.Confidence, 0), 1)
+		if w.agreed[i] = x.Token == want; w.agreed[i] {
+			w.outcome[i] = trace.Hit
+		} else if x.Second == want {
 			w.second++
+			w.outcome[i] = trace.Second
 		}
 	}
 	for at := max(prompt, len(known)-8); at < len(known); at++ {

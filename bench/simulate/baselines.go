@@ -33,7 +33,7 @@ func bestDepth(c Config, round func(k int) time.Duration, once time.Duration) (b
 	for k := 1; k <= maxDepth; k++ {
 		var o Outcome
 		for id := range max(1, c.Sessions) {
-			p := pair{seed: mix(c.Seed+1, uint64(id)), m: &c.Model, table: table}
+			p := pair{seed: mix(c.Seed+1, uint64(id)), m: &c.Model, table: table, prompt: c.Prompt}
 			r := Session{First: c.Link.RTT + row(c, 1)}
 			now := once + row(c, c.Prompt-1)
 			for r.Tokens < c.Tokens {

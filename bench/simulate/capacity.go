@@ -80,7 +80,10 @@ func colocatedRate(c Config, n int) float64 {
 			break
 		}
 		tokens := float64(k + 1)
-		if a < 1 {
+		switch tr := c.Model.Trace; {
+		case tr != nil:
+			tokens = tr.Length(k)
+		case a < 1:
 			tokens = (1 - math.Pow(a, float64(k+1))) / (1 - a)
 		}
 		t := c.Model.Target

@@ -10,6 +10,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/outrider-llm/outrider/bench/trace"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -46,6 +47,9 @@ type Model struct {
 	Agreement, Spread float64
 	Second            float64 // of the misses, how often the second choice is right
 	Confidence        Confidence
+	// Trace, if set, takes the place of Agreement, Spread, Second and Confidence: each simulated session
+	// replays recorded ones, drawn with replacement.
+	Trace *trace.Set
 }
 
 // Link between edge and cloud.
@@ -108,6 +112,8 @@ func (c *Config) validate() error {
 		return bad("the spread of agreement is %g, must be 0 or more", m.Spread)
 	case m.Confidence != Calibrated && m.Confidence != Noisy && m.Confidence != Constant:
 		return bad("confidence %q is unknown: use calibrated, noisy or none", m.Confidence)
+	case m.Trace != nil && len(m.Trace.Sessions) == 0:
+		return bad("the trace of agreement is empty")
 	case len(c.Arrivals) == 0 && (c.Sessions < 1 || c.Sessions > maxSessions || c.Prompt < 1 || c.Prompt > maxTokens):
 		return bad("%d sessions with prompts of %d tokens: between 1 and %d, and between 1 and %d are possible", c.Sessions, c.Prompt, maxSessions, maxTokens)
 	case len(c.Arrivals) > maxSessions:

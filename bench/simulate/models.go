@@ -3,6 +3,7 @@ package simulate
 import (
 	"math"
 
+	"github.com/outrider-llm/outrider/bench/trace"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -28,6 +29,8 @@ type pair struct {
 	m      *Model
 	table  []float64 // quantiles of the agreement, nil: the mean everywhere
 	oracle bool
+	prompt int    // positions before this one are the prompt
+	picked []part // of the model's trace
 }
 
 // target is the large model's token at a position.
@@ -35,6 +38,10 @@ func (p *pair) target(pos int) Token { return Token(mix(p.seed, uint64(pos)<<3) 
 
 // agreement is the probability that the draft's first choice for a position is the target's.
 func (p *pair) agreement(pos int) float64 {
+	if p.m.Trace != nil {
+		_, c := p.recorded(pos)
+		return float64(c)
+	}
 	if p.table == nil {
 		return p.m.Agreement
 	}
@@ -43,6 +50,10 @@ func (p *pair) agreement(pos int) float64 {
 
 // hit says whether the draft's first choice, and if not whether its second, is the target's.
 func (p *pair) hit(pos int) (first, second bool) {
+	if p.m.Trace != nil {
+		o, _ := p.recorded(pos)
+		return o == trace.Hit, o == trace.Second
+	}
 	first = unit(mix(p.seed, uint64(pos)<<3|2)) < p.agreement(pos)
 	return first, !first && unit(mix(p.seed, uint64(pos)<<3|3)) < p.m.Second
 }
@@ -79,6 +90,12 @@ func (p *pair) draft(pos int, last Token, onPath bool) speculative.Choice {
 
 func (p *pair) confidence(pos int, last Token, onPath bool) float32 {
 	a := p.agreement(pos)
+	if p.m.Trace != nil {
+		if onPath {
+			return float32(a)
+		}
+		return p.elsewhere(mix(mix(p.seed, uint64(last)), uint64(pos)<<3|6))
+	}
 	if !onPath && p.table != nil {
 		a = p.table[mix(mix(p.seed, uint64(last)), uint64(pos)<<3|6)%uint64(len(p.table))]
 	}

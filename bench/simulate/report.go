@@ -35,6 +35,14 @@ func Compare(ctx context.Context, c Config) (Figures, error) {
 	if err != nil {
 		return Figures{}, err
 	}
+	return Against(ctx, c, base)
+}
+
+// Against runs a strategy on sessions of which the outcome of cloud-only streaming is known.
+func Against(ctx context.Context, c Config, base Outcome) (Figures, error) {
+	if c.Strategy == CloudOnly {
+		return figuresOf(base, base), nil
+	}
 	o, err := Run(ctx, c)
 	if err != nil {
 		return Figures{}, err

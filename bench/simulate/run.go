@@ -106,7 +106,7 @@ func (s *sim) plan() {
 	add := func(at time.Duration, prompt, tokens int) {
 		x := &session{id: len(s.sessions), begun: at, prompt: prompt, tokens: tokens}
 		x.packer.Bits, x.unpacker = speculative.TokenBits(vocabulary), speculative.Unpacker{Bits: speculative.TokenBits(vocabulary), Window: speculative.DefaultWindow}
-		x.pair = pair{seed: mix(s.c.Seed+1, uint64(x.id)), m: &s.c.Model, table: s.table, oracle: s.c.Strategy == Oracle}
+		x.pair = pair{seed: mix(s.c.Seed+1, uint64(x.id)), m: &s.c.Model, table: s.table, oracle: s.c.Strategy == Oracle, prompt: prompt}
 		x.r.Begun = at
 		s.sessions = append(s.sessions, x)
 		s.queue.add(at, func() { s.begin(x) })

@@ -16,6 +16,6 @@ func newBench() *cobra.Command {
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLossless(), newWAN(), newSweep(), newReport(), newLoad(), newAPILoad(), newTurns(), newEngines())
+	c.AddCommand(newLossless(), newWAN(), newSweep(), newReport(), newRecord(), newLoad(), newAPILoad(), newTurns(), newEngines())
 	return c
 }

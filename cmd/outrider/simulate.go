@@ -22,7 +22,8 @@ type simulateFlags struct {
 	jitter                             time.Duration
 	uplink                             int
 	step, sequence, token, draft       time.Duration
-	agreement, spread, second          float64
+	agreement                          agreement
+	spread, second                     float64
 	confidence                         string
 	prompt, tokens, sessions, repeats  int
 	within                             time.Duration
@@ -47,7 +48,7 @@ func newSimulate() *cobra.Command {
 		Long: `Run the deciding code, the same that runs in production, on a virtual clock with synthetic
 models: how fast a pair is over a link, how many sessions a target carries, what a million tokens
 cost. Give the step times that "outrider bench engines" or your own server shows, and the agreement
-that "outrider models pair" measures.
+that "outrider models pair" measures, or replay with trace:FILE what "outrider bench record" wrote.
 
 Next to Outrider it shows the target streaming alone (the ratio's base), a synchronous draft-verify
 loop at its best depth, a plain pipelined loop, the same draft beside the target in the cloud, and an
@@ -56,6 +57,7 @@ oracle whose drafter knows which of its tokens will hold: no drafting at this sp
   outrider simulate --rtt 50ms --sessions 1000 --within 1m         # many edges, one target
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
+  outrider simulate --rtt 50ms --agreement trace:pair.jsonl
   outrider simulate --json --rtt 10ms,50ms | jq .ratio`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -79,7 +81,8 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.DurationVar(&f.token, "target-token", 300*time.Microsecond, "and for each token that it scores this")
 	s.DurationVar(&f.sequence, "target-sequence", 0, "and for each session in it this")
 	s.DurationVar(&f.draft, "draft-token", 4*time.Millisecond, "a drafted token takes this on the edge")
-	s.Float64Var(&f.agreement, "agreement", 0.8, "how often the draft's first choice is the target's, on average")
+	f.agreement.rate = 0.8
+	s.Var(&f.agreement, "agreement", "how often the draft's first choice is the target's, on average; or trace:FILE, what `outrider bench record` wrote of a real pair")
 	s.Float64Var(&f.spread, "agreement-spread", 1.5, "at each position it is drawn from Beta(mean x this, (1-mean) x this); 0: the same everywhere")
 	s.StringVar(&f.confidence, "confidence", "calibrated", "what the draft's confidence tells: calibrated, noisy or none")
 	s.Float64Var(&f.second, "second-choice", 0.5, "of the misses, how often the draft's second choice is right")
@@ -123,7 +126,7 @@ type simulated struct {
 func (f *simulateFlags) config() (simulate.Config, error) {
 	c := simulate.Config{Seed: f.seed, Strategy: simulate.Cooperative,
 		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft,
-			Agreement: f.agreement, Spread: f.spread, Second: f.second, Confidence: simulate.Confidence(f.confidence)},
+			Agreement: f.agreement.rate, Trace: f.agreement.set, Spread: f.spread, Second: f.second, Confidence: simulate.Confidence(f.confidence)},
 		Link: simulate.Link{Jitter: f.jitter, Uplink: f.uplink}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
 		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap,
 		Limits: speculative.Limits{Positions: f.positions, Sequences: f.sequences, Prefill: 64}}
@@ -183,15 +186,20 @@ func (f *simulateFlags) simulate(ctx context.Context, c simulate.Config) (*simul
 	if f.noBaselines || f.sessions > 1 || len(c.Arrivals) > 0 {
 		ways = []simulate.Strategy{simulate.CloudOnly} // the other loops do not share a target
 	}
-	var err error
-	if r.Figures, err = simulate.Compare(ctx, c); err != nil {
+	alone := c
+	alone.Strategy = simulate.CloudOnly
+	base, err := simulate.Run(ctx, alone)
+	if err != nil {
+		return nil, err
+	}
+	if r.Figures, err = simulate.Against(ctx, c, base); err != nil {
 		return nil, err
 	}
 	r.Baselines = map[string]simulate.Figures{}
 	for _, s := range ways {
 		b := c
 		b.Strategy = s
-		if r.Baselines[string(s)], err = simulate.Compare(ctx, b); err != nil {
+		if r.Baselines[string(s)], err = simulate.Against(ctx, b, base); err != nil {
 			return nil, err
 		}
 	}
@@ -245,9 +253,10 @@ func breakEven(ctx context.Context, c simulate.Config) (map[string]float64, erro
 
 func (f *simulateFlags) assumed(c simulate.Config) map[string]any {
 	m := map[string]any{"target_step_ms": ms(f.step), "target_sequence_ms": ms(f.sequence), "target_token_ms": ms(f.token), "draft_token_ms": ms(f.draft),
-		"agreement": f.agreement, "agreement_spread": f.spread, "second_choice": f.second, "confidence": f.confidence,
+		"agreement": f.agreement.rate, "agreement_spread": f.spread, "second_choice": f.second, "confidence": f.confidence,
 		"prompt_tokens": f.prompt, "tokens": f.tokens, "sessions": f.sessions, "repeats": f.repeats, "jitter_ms": ms(f.jitter), "uplink_bits_per_second": f.uplink,
 		"run_ahead": f.runAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
+	f.agreement.assumed(m)
 	if len(c.Arrivals) > 0 {
 		m["arrivals"], m["requests"], m["speed"] = f.arrivals, len(c.Arrivals), f.speed
 	}
@@ -257,9 +266,8 @@ func (f *simulateFlags) assumed(c simulate.Config) map[string]any {
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func (f *simulateFlags) assumptions(c simulate.Config) string {
-	s := fmt.Sprintf("a target step takes %s + %s per session + %s per scored token, a drafted token %s; the draft agrees with %g of the target's tokens "+
-		"(Beta spread %g), its second choice with %g of the rest; its confidence is %s; 32,000 words in the vocabulary", f.step, f.sequence, f.token,
-		f.draft, f.agreement, f.spread, f.second, f.confidence)
+	s := fmt.Sprintf("a target step takes %s + %s per session + %s per scored token, a drafted token %s; %s; 32,000 words in the vocabulary",
+		f.step, f.sequence, f.token, f.draft, f.agreement.told(f))
 	switch {
 	case len(c.Arrivals) > 0:
 		s += fmt.Sprintf("; %d requests of %s at %g times their speed share one target", len(c.Arrivals), f.arrivals, f.speed)
