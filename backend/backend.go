@@ -54,6 +54,7 @@ type Info struct {
 	KVTokens       int  // rows in all
 	Trees          bool // segments may be trees
 	Constraints    bool // setups may have a constraint: the tokens have text
+	Rules          bool // choices follow the rule of the setup; otherwise they are coupled
 	Parameters     uint64
 }
 
@@ -76,6 +77,8 @@ type Segment struct {
 	// Keep lists, when the previous segment of this sequence was a tree, which of its rows became
 	// the log from that segment's start on, in order. nil: its first rows.
 	Keep []int32
+	// Q holds what each of Tokens was drawn from, under speculative.Rejection; nil: point masses.
+	Q []*speculative.Sparse
 	// Logprobs: 0, none are wanted; n, that of each choice and of the n-1 most probable tokens there.
 	Logprobs int
 }
@@ -86,6 +89,9 @@ type Setup struct {
 	PromptLength int
 	Request      string             // id of the request, for the plugin's logs
 	Constraint   grammar.Constraint // what the tokens after the prompt must be; no kind: anything
+	// Rule by which the choice after a row takes one of the tokens that follow it, or another.
+	Rule   speculative.Rule
+	Drafts bool // the choices are a draft's: proposals under the rule
 }
 
 // Result is the outcome of one segment: one choice per token from From on, or an error that wraps

@@ -13,7 +13,7 @@ func infoToProto(i *Info) *outriderv1.ModelInfo {
 		Name: i.Name, Engine: i.Engine, Architecture: i.Architecture, ContextLength: uint32(i.ContextLength),
 		VocabularySize: uint32(i.VocabularySize), Vocabulary: i.Vocabulary, EndTokens: tokensToProto(i.EndTokens),
 		Numerics: i.Numerics, Sequences: uint32(i.Sequences), KvTokens: uint32(i.KVTokens), Trees: i.Trees,
-		Parameters: i.Parameters, ShapeDependent: i.ShapeDependent, Constraints: i.Constraints,
+		Parameters: i.Parameters, ShapeDependent: i.ShapeDependent, Constraints: i.Constraints, Rules: i.Rules,
 	}
 }
 
@@ -29,7 +29,7 @@ func infoFromProto(m *outriderv1.ModelInfo) (Info, error) {
 		Name: m.GetName(), Engine: m.GetEngine(), Architecture: m.GetArchitecture(), ContextLength: int(m.GetContextLength()),
 		VocabularySize: int(m.GetVocabularySize()), Vocabulary: m.GetVocabulary(), Numerics: m.GetNumerics(),
 		Sequences: int(m.GetSequences()), KVTokens: int(m.GetKvTokens()), Trees: m.GetTrees(), Parameters: m.GetParameters(),
-		ShapeDependent: m.GetShapeDependent(), Constraints: m.GetConstraints(),
+		ShapeDependent: m.GetShapeDependent(), Constraints: m.GetConstraints(), Rules: m.GetRules(),
 	}
 	var err error
 	if i.EndTokens, err = tokensFromProto(m.GetEndTokens(), i.VocabularySize); err != nil {
@@ -42,5 +42,5 @@ func infoFromProto(m *outriderv1.ModelInfo) (Info, error) {
 func (i *Info) same(b *Info) bool {
 	return i.Engine == b.Engine && i.Architecture == b.Architecture && i.Vocabulary == b.Vocabulary &&
 		i.VocabularySize == b.VocabularySize && i.Numerics == b.Numerics && i.Parameters == b.Parameters &&
-		i.ContextLength == b.ContextLength && i.ShapeDependent == b.ShapeDependent && slices.Equal(i.EndTokens, b.EndTokens)
+		i.ContextLength == b.ContextLength && i.ShapeDependent == b.ShapeDependent && i.Rules == b.Rules && slices.Equal(i.EndTokens, b.EndTokens)
 }

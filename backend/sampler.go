@@ -31,7 +31,11 @@ func (s *Samplers) New(setup *Setup) (*speculative.Sampler, error) {
 	if setup.PromptLength < 0 {
 		return nil, fmt.Errorf("%w: prompt length %d", ErrInvalid, setup.PromptLength)
 	}
+	if err := setup.Rule.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	out := speculative.NewSampler(setup.Params, setup.PromptLength)
+	out.Follow(setup.Rule, setup.Drafts)
 	g, err := s.Grammar(setup)
 	if err != nil {
 		return nil, err

@@ -24,9 +24,10 @@ func segmentToProto(s *Segment) *outriderv1.Segment {
 			m.Keep[i] = uint32(k)
 		}
 	}
+	m.DrawnFrom = SparsesToProto(s.Q)
 	if s.Setup != nil {
 		m.Setup = &outriderv1.Setup{Sampling: SamplingToProto(s.Setup.Params), PromptLength: uint32(s.Setup.PromptLength),
-			Request: s.Setup.Request, Constraint: ConstraintToProto(s.Setup.Constraint)}
+			Request: s.Setup.Request, Constraint: ConstraintToProto(s.Setup.Constraint), Rule: RuleToProto(s.Setup.Rule), Drafts: s.Setup.Drafts}
 	}
 	return m
 }
@@ -68,6 +69,9 @@ func segmentFromProto(m *outriderv1.Segment, info *Info) (Segment, error) {
 	// A tree is as long as its longest path.
 	if d := depth(s.Parents, n); d > info.ContextLength-s.Start {
 		return s, fmt.Errorf("%w: positions %d to %d do not fit into its %d tokens", ErrContextFull, s.Start, s.Start+d-1, info.ContextLength)
+	}
+	if s.Q, err = SparsesFromProto(m.GetDrawnFrom(), s.Tokens, info.VocabularySize); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if s.Keep, err = keepFromProto(m.GetKeep()); err != nil {
 		return s, err
@@ -150,7 +154,10 @@ func setupFromProto(m *outriderv1.Setup) (*Setup, error) {
 	if m.GetPromptLength() > math.MaxInt32 {
 		return nil, invalid("the prompt is %d tokens long", m.GetPromptLength())
 	}
-	setup := &Setup{Params: p, PromptLength: int(m.GetPromptLength()), Constraint: ConstraintFromProto(m.GetConstraint())}
+	setup := &Setup{Params: p, PromptLength: int(m.GetPromptLength()), Constraint: ConstraintFromProto(m.GetConstraint()), Drafts: m.GetDrafts()}
+	if setup.Rule, err = RuleFromProto(m.GetRule()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	if id := m.GetRequest(); telemetry.ValidRequestID(id) {
 		setup.Request = id
 	}
@@ -165,6 +172,7 @@ func choicesToProto(choices []speculative.Choice) []*outriderv1.Choice {
 	slab := make([]outriderv1.Choice, len(choices))
 	for i, c := range choices {
 		slab[i].Token, slab[i].Confidence, slab[i].Second = uint32(c.Token), c.Confidence, uint32(c.Second+1)
+		slab[i].DrawnFrom, slab[i].Lenient = sparseToProto(c.Q), c.Lenient
 		out[i] = &slab[i]
 	}
 	return out
@@ -172,7 +180,11 @@ func choicesToProto(choices []speculative.Choice) []*outriderv1.Choice {
 
 // choiceFromProto checks what a plugin chose.
 func choiceFromProto(m *outriderv1.Choice, vocabulary int) (speculative.Choice, error) {
-	c := speculative.Choice{Token: Token(m.GetToken()), Confidence: m.GetConfidence(), Second: Token(m.GetSecond()) - 1}
+	c := speculative.Choice{Token: Token(m.GetToken()), Confidence: m.GetConfidence(), Second: Token(m.GetSecond()) - 1, Lenient: m.GetLenient()}
+	var err error
+	if c.Q, err = sparseFromProto(m.GetDrawnFrom(), c.Token, vocabulary); err != nil {
+		return c, fmt.Errorf("%w: %w", errMisbehaves, err)
+	}
 	switch {
 	case uint64(m.GetToken()) >= uint64(vocabulary), uint64(m.GetSecond()) > uint64(vocabulary):
 		return c, fmt.Errorf("%w: it chose token %d or %d of a vocabulary of %d", errMisbehaves, m.GetToken(), c.Second, vocabulary)

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -49,7 +50,7 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	l.mark(s)
 	return s, &outriderv1.Opened{Target: l.describe(), Held: uint32(s.v.Held()), Credit: uint32(l.c.Credit),
 		Window: uint32(l.c.Window), Exact: s.exact, TokenBits: uint32(s.packed.Bits),
-		KeepMs: l.keepMillis(s)}, nil
+		KeepMs: l.keepMillis(s), Rule: backend.RuleToProto(s.setup.Rule)}, nil
 }
 
 func (l *loop) newSession(r *request) *session {
@@ -57,7 +58,7 @@ func (l *loop) newSession(r *request) *session {
 	l.lastOrder++
 	return &session{tenant: l.tenantOf(r.key.tenant), id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, logprobs: r.logprobs, name: r.name, span: r.span, connected: true, opened: now, served: now,
 		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
-		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window},
+		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window, Drawn: r.setup.Rule.Kind == speculative.Rejection},
 		v: speculative.NewVerifier(speculative.VerifierConfig{
 			PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes, Chains: !l.info.Trees,
 			Ending: speculative.Ending{MaxLength: r.maxLen, EndTokens: r.ends, Stop: r.stop, Piece: l.target.Bytes},

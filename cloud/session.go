@@ -120,6 +120,9 @@ func (s *session) handle(m *outriderv1.DecodeRequest, now speculative.Time, voca
 		if err != nil {
 			return err
 		}
+		if err := p.CheckDrawn(s.setup.Rule, vocabulary); err != nil {
+			return protocolStatus(err)
+		}
 		s.packed.Note(p)
 		return protocolStatus(s.v.Propose(now, p))
 	case *outriderv1.DecodeRequest_Packed:
@@ -131,6 +134,9 @@ func (s *session) handle(m *outriderv1.DecodeRequest, now speculative.Time, voca
 			if int(t) >= vocabulary {
 				return invalid("a proposal holds token %d, the vocabulary has %d", t, vocabulary)
 			}
+		}
+		if err := p.CheckDrawn(s.setup.Rule, vocabulary); err != nil {
+			return protocolStatus(err)
 		}
 		return protocolStatus(s.v.Propose(now, p))
 	case *outriderv1.DecodeRequest_Ack:
@@ -158,7 +164,7 @@ func protocolStatus(err error) error {
 
 // segment turns a granted share into a model segment.
 func (s *session) segment(seg speculative.Segment) backend.Segment {
-	m := backend.Segment{Sequence: s.seq, Start: seg.Start, Tokens: seg.Tokens, Parents: seg.Parents, Keep: seg.Keep}
+	m := backend.Segment{Sequence: s.seq, Start: seg.Start, Tokens: seg.Tokens, Parents: seg.Parents, Q: seg.Q, Keep: seg.Keep}
 	if seg.Prefill {
 		m.From = len(seg.Tokens)
 	} else {
@@ -180,7 +186,7 @@ func sameSetup(a, b backend.Setup) bool {
 			return false
 		}
 	}
-	return a.PromptLength == b.PromptLength && a.Constraint == b.Constraint && p.Temperature == q.Temperature && p.TopK == q.TopK && p.TopP == q.TopP &&
+	return a.PromptLength == b.PromptLength && a.Constraint == b.Constraint && a.Rule == b.Rule && p.Temperature == q.Temperature && p.TopK == q.TopK && p.TopP == q.TopP &&
 		p.MinP == q.MinP && p.RepetitionPenalty == q.RepetitionPenalty && p.PresencePenalty == q.PresencePenalty &&
 		p.FrequencyPenalty == q.FrequencyPenalty && p.Seed == q.Seed && p.Choice == q.Choice
 }

@@ -146,6 +146,9 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 	if r.logprobs = int(min(o.GetLogprobs(), maxUint31)); r.logprobs > MaxLogprobs {
 		return nil, invalid("logprobs is %d, at most %d are allowed", r.logprobs, MaxLogprobs)
 	}
+	if err := r.rule(o, t, info); err != nil {
+		return nil, err
+	}
 	if err := r.constrain(o, t, info, c); err != nil {
 		return nil, err
 	}
@@ -177,6 +180,19 @@ func (r *request) prefixOf(o *outriderv1.Open) error {
 
 // MaxLogprobs bounds what a session may ask for: the token's own log probability and 20 alternatives.
 const MaxLogprobs = 21
+
+// rule reads the acceptance rule.
+func (r *request) rule(o *outriderv1.Open, t Target, info backend.Info) error {
+	rule, err := backend.RuleFromProto(o.GetRule())
+	if err != nil {
+		return invalid("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if (rule.Kind == speculative.Rejection || rule.Kind == speculative.Lenient) && !info.Rules {
+		return invalid("target %s runs on an engine that knows no rule but coupled: leave out the rule, or update the plugin", t.Name)
+	}
+	r.setup.Rule = rule
+	return nil
+}
 
 // constrain compiles the constraint to see whether the target can; the plugin compiles it again.
 func (r *request) constrain(o *outriderv1.Open, t Target, info backend.Info, c *Config) error {
@@ -245,6 +261,9 @@ func propose(m *outriderv1.Propose, vocabulary, window int) (*speculative.Propos
 	if p.Tokens, err = tokens(m.GetTokens(), vocabulary); err != nil {
 		return nil, err
 	}
+	if p.Q, err = backend.SparsesFromProto(m.GetDrawnFrom(), p.Tokens, vocabulary); err != nil {
+		return nil, protocolStatus(err)
+	}
 	if n := len(m.GetParents()); n > 0 {
 		if n != len(p.Tokens) {
 			return nil, invalid("%d parents for %d tokens", n, len(p.Tokens))
@@ -299,7 +318,7 @@ func commitProto(c speculative.Commit) *outriderv1.Commit {
 		u := c.Usage
 		m.Usage = &outriderv1.Usage{Drafted: uint64(u.Drafted), Judged: uint64(u.Judged), Accepted: uint64(u.Accepted),
 			Late: uint64(u.Late), Stale: uint64(u.Stale), Passes: uint64(u.Passes),
-			ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions), Prefilled: uint64(u.Prefilled), Held: uint64(u.Held)}
+			ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions), Prefilled: uint64(u.Prefilled), Held: uint64(u.Held), Lenient: uint64(u.Lenient)}
 	}
 	return m
 }

@@ -31,7 +31,7 @@ func (s *session) goAlone(why string) {
 	s.e.c.Logger.Warn("no cloud in reach, the draft finishes alone", "request", s.request, "cloud", s.e.c.Cloud, "error", why)
 	s.e.c.Metrics.fallbacks.Inc()
 	a.fallback = true
-	s.alone, s.sum.Exact = a, false
+	s.alone, s.sum.Exact, s.sum.Lossless = a, false, false
 	s.route.Where, s.route.Reason = OnDevice, "no cloud in reach: "+why
 	s.out.pending("")
 	s.dcancel() // gives back the job under way

@@ -31,7 +31,7 @@ func (s *session) beginOnDevice() {
 	if s.route.trial {
 		a.trial = &trial{at: len(s.prompt), hold: s.route.hold}
 	} else {
-		s.sum.Exact = false
+		s.sum.Exact, s.sum.Lossless = false, false
 	}
 	s.startAlone()
 }
@@ -97,7 +97,7 @@ func (s *session) show(n int) {
 // unverified gives out a token of the draft alone.
 func (s *session) unverified(t Token) {
 	s.sum.Unverified++
-	s.sum.Exact = false
+	s.sum.Exact, s.sum.Lossless = false, false
 	s.give(GeneratedToken{ID: t, Unverified: true})
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/outrider-llm/outrider/edge/sensors"
 	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
@@ -60,7 +61,8 @@ type Config struct {
 	// NoTranslate refuses a draft whose tokens are not the target's; otherwise it drafts text, which is
 	// put into the target's tokens.
 	NoTranslate bool
-	Lookup      Lookup // proposals from the session's own text; default: LookupAuto
+	Rule        speculative.Rule // of requests that name none; zero: coupled
+	Lookup      Lookup           // proposals from the session's own text; default: LookupAuto
 
 	// Conversations are the finished generations that are remembered, so that a next turn sends and
 	// runs only what is new; default 64, negative: none.
@@ -110,6 +112,12 @@ func (c *Config) defaults() error {
 	}
 	if c.Ledger == nil {
 		c.Ledger = NewLedger(c.Sensors)
+	}
+	if c.Rule.Kind == speculative.RuleDefault {
+		c.Rule.Kind = speculative.Coupled
+	}
+	if err := c.Rule.Validate(); err != nil {
+		return err
 	}
 	if c.Mode == ModeDefault {
 		c.Mode = ModeCooperative

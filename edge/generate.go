@@ -114,9 +114,12 @@ func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabu
 	if r.Model == "" {
 		s.r.Model = e.c.Model
 	}
+	if r.Rule.Kind == speculative.RuleDefault {
+		s.r.Rule = e.c.Rule
+	}
 	s.r.Stop = slices.Clone(r.Stop)
 	s.out = newOutput(voc.tok, s.r.Stop, len(r.Messages) > 0)
-	s.sum = Summary{PromptTokens: len(prompt), Exact: true}
+	s.sum = Summary{PromptTokens: len(prompt), Rule: s.r.Rule, Exact: s.r.Rule.Strict(r.Params.Temperature), Lossless: s.r.Rule.Kind != speculative.Lenient}
 	_, _ = rand.Read(s.id[:]) // never fails
 	s.request = telemetry.RequestID(ctx)
 	c := speculative.ProposerConfig{Depth: e.c.Depth, MinPath: e.c.MinPath, Gap: e.c.Gap, Branches: e.c.Branches,
@@ -131,6 +134,9 @@ func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabu
 		s.ends = append(s.ends, i.EndTokens...)
 		c.DraftContext = i.ContextLength
 		setup := &backend.Setup{Params: r.Params, PromptLength: len(prompt), Request: s.request, Constraint: r.constraint()}
+		if rt.Where != OnDevice {
+			setup.Rule, setup.Drafts = s.r.Rule, true
+		}
 		s.d = newDrafter(e.hard, voc.draft, backend.Sequence(e.seq.Add(1)), setup, &e.c)
 		s.d.spare = e.spareRows
 	}

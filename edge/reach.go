@@ -23,7 +23,7 @@ func (s *session) open() {
 		Session: s.id[:], Model: s.r.Model, Vocabulary: s.voc.print, Tokens: tokensToProto(s.p.Log()),
 		PromptLength: uint32(len(s.prompt)), Sampling: backend.SamplingToProto(s.r.Params), Stop: s.r.Stop,
 		IgnoreEnd: s.r.IgnoreEnd, Stream: uint32(s.opened), Numerics: s.sum.Numerics,
-		Constraint: backend.ConstraintToProto(s.r.constraint()), Logprobs: uint32(s.r.Logprobs),
+		Constraint: backend.ConstraintToProto(s.r.constraint()), Logprobs: uint32(s.r.Logprobs), Rule: backend.RuleToProto(s.r.Rule),
 	}
 	if s.sum.Tokens == 0 {
 		o.Numerics = ""
@@ -96,6 +96,11 @@ func (s *session) up(o *outriderv1.Opened) {
 	if s.linked {
 		return // told twice
 	}
+	if k := s.r.Rule.Kind; o.GetRule() == nil && (k == speculative.Rejection || k == speculative.Lenient) {
+		s.end(speculative.NotFinished, fmt.Errorf("%w: %s knows no rule but coupled, it is older than this edge: update it, or leave out the rule",
+			ErrRefused, s.e.c.Cloud))
+		return
+	}
 	s.linked, s.whole = true, false
 	s.keepFor = time.Duration(o.GetKeepMs()) * time.Millisecond
 	s.e.c.Metrics.linked.Inc()
@@ -110,7 +115,7 @@ func (s *session) up(o *outriderv1.Opened) {
 		s.e.c.Metrics.resumes.Inc()
 	}
 	s.sum.Target, s.sum.Numerics, s.sum.Pace = t.GetName(), t.GetNumerics(), t.GetPace()
-	s.packer = speculative.Packer{Bits: int(min(o.GetTokenBits(), 1<<8))}
+	s.packer = speculative.Packer{Bits: int(min(o.GetTokenBits(), 1<<8)), Drawn: s.r.Rule.Kind == speculative.Rejection}
 	s.p.LinkUp(int(min(o.GetWindow(), 1<<16)))
 }
 

@@ -59,14 +59,15 @@ type Request struct {
 	Stop              []string
 	IgnoreEnd         bool
 	Fallback          Fallback
-	Deadline          time.Duration // the generation is given up after this; 0: never
-	MaxPassesPerToken float64       // bound on run-ahead; 0: Config.RunAhead
-	NoDraft           bool          // the target works alone
-	Depth             int           // at most so many tokens are drafted beyond the commits; 0: Config.Depth
-	Pending           bool          // also show what the draft expects next
-	Prediction        string        // text expected in the answer, a source of proposals
-	Constraint        *Constraint   // what the generated text must be; nil: anything
-	Logprobs          int           // 0: none; n: the log probability of each token and of n-1 alternatives
+	Deadline          time.Duration    // the generation is given up after this; 0: never
+	MaxPassesPerToken float64          // bound on run-ahead; 0: Config.RunAhead
+	NoDraft           bool             // the target works alone
+	Rule              speculative.Rule // when a drafted token is accepted; zero: Config.Rule
+	Depth             int              // at most so many tokens are drafted beyond the commits; 0: Config.Depth
+	Pending           bool             // also show what the draft expects next
+	Prediction        string           // text expected in the answer, a source of proposals
+	Constraint        *Constraint      // what the generated text must be; nil: anything
+	Logprobs          int              // 0: none; n: the log probability of each token and of n-1 alternatives
 }
 
 // Constraint restricts the generated text: json_object, json_schema, regex, choice or structural_tag, and
@@ -131,6 +132,9 @@ func (r *Request) validate() error {
 		if s == "" || len(s) > maxStopBytes || !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError) {
 			return requestError("stop string %q: 1 to %d bytes of UTF-8 without U+FFFD are allowed", s, maxStopBytes)
 		}
+	}
+	if err := r.Rule.Validate(); err != nil {
+		return requestError("%s", oneLine(err.Error()))
 	}
 	if err := r.Params.Validate(); err != nil {
 		return requestError("%s", oneLine(err.Error()))
@@ -212,7 +216,10 @@ type Summary struct {
 	// Of the prediction: proposed tokens that the answer has, or has not, in their places.
 	PredictionAccepted, PredictionRejected int
 	Unverified                             int
-	Exact                                  bool // false when a resume met other numerics, unverified tokens were given, or:
+	Exact                                  bool // false when a resume met other numerics, unverified tokens were given, the rule is no strict one, or:
+	// Rule in force. Lossless: every token has the target's distribution; Exact implies it.
+	Rule     speculative.Rule
+	Lossless bool
 	// ShapeDependent: the target's choices depend on its passes where two tokens score nearly the same.
 	ShapeDependent bool
 	Target         string

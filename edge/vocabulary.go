@@ -249,7 +249,10 @@ func (v *vocabulary) proposable(c speculative.Choice) speculative.Choice {
 		c.Second = -1
 	}
 	if int(c.Token) >= v.size {
-		c.Token, c.Confidence = 0, 0
+		c.Token, c.Confidence, c.Q = 0, 0, nil
+	}
+	if c.Q.Check(c.Token, v.size) != nil { // a point mass is fair whatever it was drawn from
+		c.Q = nil
 	}
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -26,6 +27,7 @@ func proposeToProto(p *speculative.Propose) *outriderv1.Propose {
 	for _, c := range p.Confidence {
 		m.Confidence = append(m.Confidence, byte(math.Round(float64(min(1, max(0, c)))*255)))
 	}
+	m.DrawnFrom = backend.SparsesToProto(p.Q)
 	return m
 }
 
@@ -64,13 +66,13 @@ func commitFromProto(m *outriderv1.Commit) (speculative.Commit, error) {
 func usageFromProto(u *outriderv1.Usage) speculative.Usage {
 	return speculative.Usage{Drafted: int(u.GetDrafted()), Judged: int(u.GetJudged()), Accepted: int(u.GetAccepted()),
 		Late: int(u.GetLate()), Stale: int(u.GetStale()), Passes: int(u.GetPasses()),
-		ScoringPasses: int(u.GetScoringPasses()), Positions: int(u.GetPositions()), Prefilled: int(u.GetPrefilled()), Held: int(u.GetHeld())}
+		ScoringPasses: int(u.GetScoringPasses()), Positions: int(u.GetPositions()), Prefilled: int(u.GetPrefilled()), Held: int(u.GetHeld()), Lenient: int(u.GetLenient())}
 }
 
 func usageToProto(u speculative.Usage) *outriderv1.Usage {
 	return &outriderv1.Usage{Drafted: uint64(u.Drafted), Judged: uint64(u.Judged), Accepted: uint64(u.Accepted),
 		Late: uint64(u.Late), Stale: uint64(u.Stale), Passes: uint64(u.Passes),
-		ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions), Prefilled: uint64(u.Prefilled), Held: uint64(u.Held)}
+		ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions), Prefilled: uint64(u.Prefilled), Held: uint64(u.Held), Lenient: uint64(u.Lenient)}
 }
 
 // SummaryToProto converts a summary for the wire.
@@ -82,13 +84,15 @@ func SummaryToProto(s Summary) *outriderv1.Summary {
 		TotalUs: uint64(s.Total.Microseconds()), Drafted: uint64(s.Drafted), Unverified: uint64(s.Unverified), Exact: s.Exact,
 		ShapeDependent: s.ShapeDependent, OpeningBytes: uint64(s.Opening), PrefixTokens: uint32(s.Prefix), DraftHeld: uint32(s.DraftHeld),
 		Routing: routingToProto(s.Routing), Cost: s.Cost, CostCloudOnly: s.CostCloudOnly, DeviceJoules: s.Joules, Origins: originsToProto(s.Origins),
+		Routing: routingToProto(s.Routing), Rule: backend.RuleToProto(s.Rule), Lossless: s.Lossless,
 	}
 }
 
 // SummaryFromProto converts a summary that came over the wire; what the wire does not carry stays
 // empty.
 func SummaryFromProto(m *outriderv1.Summary) Summary {
-	return Summary{
+	rule, _ := backend.RuleFromProto(m.GetRule()) // of a newer edge: its text says what it can
+	return Summary{Rule: rule, Lossless: m.GetLossless(),
 		Finish: speculative.Finish(m.GetFinish()), PromptTokens: int(m.GetPromptTokens()), Tokens: int(m.GetGeneratedTokens()),
 		Usage: usageFromProto(m.GetUsage()), Resumes: int(m.GetResumes()), Uplink: int(m.GetUplinkBytes()),
 		Downlink: int(m.GetDownlinkBytes()), FirstToken: time.Duration(m.GetFirstTokenUs()) * time.Microsecond,

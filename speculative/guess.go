@@ -38,8 +38,11 @@ func (p *Proposer) opine(n *node, c Choice) {
 	guess := n.firstTok
 	n.firstTok = c.Token
 	p1 := (1 - n.sure) * p.cal.first(c.Confidence)
+	if c.Q != nil {
+		return // which branch is sent would depend on what was drawn: no lossless rule bears that
+	}
 	if c.Token != guess && p.room() && n.logp+math.Log(p1) >= p.root.logp+math.Log(p.c.MinPath) {
-		p.add(n, c.Token, p1)
+		p.add(n, c.Token, p1, nil)
 	}
 }
 

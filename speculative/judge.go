@@ -7,11 +7,12 @@ import (
 
 // Segment is a session's share of a step, to be run by the model and handed back to Scored.
 type Segment struct {
-	Start   int     // position of Tokens[0]
-	Tokens  []Token // Tokens[0] is in the log; the rest are nodes
-	Parents []int32 // nil: a chain; otherwise indices into Tokens, -1 for Tokens[0]
-	Prefill bool    // no choices are wanted
-	Keep    []int32 // rows of the previous tree segment that became the log, nil: its first
+	Start   int       // position of Tokens[0]
+	Tokens  []Token   // Tokens[0] is in the log; the rest are nodes
+	Parents []int32   // nil: a chain; otherwise indices into Tokens, -1 for Tokens[0]
+	Prefill bool      // no choices are wanted
+	Q       []*Sparse // what each of Tokens was drawn from; nil: point masses
+	Keep    []int32   // rows of the previous tree segment that became the log, nil: its first
 	judged  int
 	promise float64 // accepted nodes to expect, as the edge told
 }
@@ -35,6 +36,12 @@ func (v *Verifier) Begin(n int) Segment {
 	rows[0] = -1
 	for i, n := range nodes {
 		s.Tokens = append(s.Tokens, n.token)
+		if n.q != nil {
+			if s.Q == nil {
+				s.Q = make([]*Sparse, len(nodes)+1)
+			}
+			s.Q[i+1] = n.q
+		}
 		s.promise += n.value
 		n.scored, n.row = true, int32(i+1)
 		parent := int32(0)
@@ -90,6 +97,9 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 	for {
 		t := choices[row].Token
 		child, any := s.child(row, t)
+		if child > 0 && choices[row].Lenient {
+			v.usage.Lenient++
+		}
 		fate := Bonus
 		switch {
 		case child > 0:

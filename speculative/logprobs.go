@@ -24,6 +24,15 @@ const MaxLogprobs = 64
 // ChooseLogprobs is Choose that also tells the log probabilities of its choice and of the n most
 // probable tokens.
 func (s *Sampler) ChooseLogprobs(logits []float32, n int) (Choice, Logprobs) {
+	return s.tell(logits, n, s.Choose)
+}
+
+// JudgeLogprobs is Judge that also tells them.
+func (s *Sampler) JudgeLogprobs(logits []float32, proposed []Proposal, n int) (Choice, Logprobs) {
+	return s.tell(logits, n, func(l []float32) Choice { return s.Judge(l, proposed) })
+}
+
+func (s *Sampler) tell(logits []float32, n int, choose func([]float32) Choice) (Choice, Logprobs) {
 	lp := Logprobs{Top: topLogprobs(logits, n)}
 	norm := logSumExp(logits)
 	for i := range lp.Top {
@@ -33,7 +42,7 @@ func (s *Sampler) ChooseLogprobs(logits []float32, n int) (Choice, Logprobs) {
 	if len(s.seen) > 0 || len(s.p.LogitBias) > 0 { // Choose overwrites them
 		raw = slices.Clone(logits)
 	}
-	c := s.Choose(logits)
+	c := choose(logits)
 	lp.Chosen = float32(math.Inf(-1))
 	if int(c.Token) < len(raw) {
 		lp.Chosen = float32(tame(raw[c.Token]) - norm)

@@ -19,6 +19,7 @@ type vnode struct {
 	number, parent int // parent -1: the epoch's base
 	pos            int
 	token          Token
+	q              *Sparse // what it was drawn from
 	state          nodeState
 	p              float64 // told confidence given the parent
 	scored         bool    // was part of a segment
@@ -60,7 +61,7 @@ func (s *nodeSet) add(m *Propose, log []Token, u *Usage) error {
 		number, parent := m.First+i, m.parent(i)
 		if number < s.count() {
 			if number >= s.first {
-				if o := s.ring[number-s.first]; o.token != t || o.parent != parent {
+				if o := s.ring[number-s.first]; o.token != t || o.parent != parent || !o.q.equal(m.drawnFrom(i)) {
 					return protocolError("node %d was sent twice and differs", number)
 				}
 			}
@@ -72,7 +73,7 @@ func (s *nodeSet) add(m *Propose, log []Token, u *Usage) error {
 		if parent < number-s.window-1 {
 			return protocolError("node %d reaches back to node %d, beyond the window of %d", number, parent, s.window)
 		}
-		if err := s.insert(&vnode{number: number, parent: parent, token: t, p: m.confidence(i)}, log, u); err != nil {
+		if err := s.insert(&vnode{number: number, parent: parent, token: t, p: m.confidence(i), q: m.drawnFrom(i)}, log, u); err != nil {
 			return err
 		}
 	}

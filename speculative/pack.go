@@ -15,12 +15,16 @@ import (
 //	         back the parent lies beyond that, k >= 1, as an Elias gamma code (Elias 1975)
 //	         the token in TokenBits bits
 //	         the confidence in 3 bits: level i stands for the logistic function of -4.6 + i x 10/7
+//	         under rejection what it was drawn from: how many other tokens in 4 bits; unless 0 the
+//	         drawn token's weight in 8 bits, and each other one with its weight
 //
 // The first node of a new epoch has number 0, that of other messages the next one.
 const (
 	confidenceBits = 3
 	confidenceLow  = -4.6
 	confidenceStep = 10.0 / 7
+	otherBits      = 4 // MaxSparse is 2^4
+	weightBits     = 8
 	minTokenBits   = 4 // shorter nodes could not be told from padding
 	maxTokenBits   = 31
 )
@@ -53,8 +57,9 @@ func (n *numbering) note(p *Propose) {
 
 // Packer packs the proposals of one stream.
 type Packer struct {
-	Bits int // of a token
-	n    numbering
+	Bits  int  // of a token
+	Drawn bool // proposals tell what they were drawn from
+	n     numbering
 }
 
 // Note takes notice of a proposal that was sent unpacked.
@@ -65,7 +70,7 @@ func (k *Packer) Note(p *Propose) { k.n.note(p) }
 func (k *Packer) Pack(p *Propose) (data []byte, ok bool) {
 	fresh := p.Epoch > k.n.epoch
 	if k.Bits < minTokenBits || k.Bits > maxTokenBits || (fresh && p.First != 0) ||
-		(!fresh && (p.Epoch != k.n.epoch || p.First != k.n.next)) {
+		(!fresh && (p.Epoch != k.n.epoch || p.First != k.n.next)) || p.Q != nil && !k.Drawn {
 		return nil, false
 	}
 	var w bitWriter
@@ -86,6 +91,9 @@ func (k *Packer) Pack(p *Propose) (data []byte, ok bool) {
 		}
 		w.put(uint64(t), k.Bits)
 		w.put(packConfidence(float32(p.confidence(i))), confidenceBits)
+		if k.Drawn && !w.sparse(p.drawnFrom(i), k.Bits) {
+			return nil, false
+		}
 	}
 	k.n.note(p)
 	return w.data, true
@@ -93,8 +101,9 @@ func (k *Packer) Pack(p *Propose) (data []byte, ok bool) {
 
 // Unpacker reads the proposals of one stream.
 type Unpacker struct {
-	Bits   int // of a token
-	Window int // nodes of one message at most
+	Bits   int  // of a token
+	Window int  // nodes of one message at most
+	Drawn  bool // proposals tell what they were drawn from
 	n      numbering
 }
 
@@ -114,8 +123,11 @@ func (u *Unpacker) Unpack(data []byte) (*Propose, error) {
 	} else if u.n.epoch == 0 {
 		return nil, protocolError("the first proposal of a stream names no epoch")
 	}
-	chain := true
-	for r.left() >= 1+u.Bits+confidenceBits {
+	chain, least := true, 1+u.Bits+confidenceBits
+	if u.Drawn {
+		least += otherBits
+	}
+	for r.left() >= least {
 		number := p.First + len(p.Tokens)
 		parent := number - 1
 		if r.get(1) == 1 {
@@ -128,6 +140,9 @@ func (u *Unpacker) Unpack(data []byte) (*Propose, error) {
 		p.Tokens = append(p.Tokens, Token(r.get(u.Bits)))
 		p.Parents = append(p.Parents, int32(parent))
 		p.Confidence = append(p.Confidence, unpackConfidence(r.get(confidenceBits)))
+		if u.Drawn {
+			p.Q = append(p.Q, r.sparse(p.Tokens[len(p.Tokens)-1], u.Bits))
+		}
 		if len(p.Tokens) > u.Window {
 			return nil, protocolError("a packed proposal of more than %d nodes", u.Window)
 		}
@@ -140,6 +155,37 @@ func (u *Unpacker) Unpack(data []byte) (*Propose, error) {
 	}
 	u.n.note(p)
 	return p, nil
+}
+
+func (w *bitWriter) sparse(q *Sparse, bitsOfToken int) bool {
+	if q == nil {
+		w.put(0, otherBits)
+		return true
+	}
+	w.put(uint64(len(q.Tokens)-1), otherBits)
+	w.put(uint64(q.Weights[0]), weightBits)
+	for i, t := range q.Tokens[1:] {
+		if t < 0 || bits.Len32(uint32(t)) > bitsOfToken {
+			return false
+		}
+		w.put(uint64(t), bitsOfToken)
+		w.put(uint64(q.Weights[i+1]), weightBits)
+	}
+	return true
+}
+
+// sparse reads what t was drawn from; Sparse.Check is still to be asked.
+func (r *bitReader) sparse(t Token, bitsOfToken int) *Sparse {
+	n := int(r.get(otherBits))
+	if n == 0 {
+		return nil
+	}
+	q := &Sparse{Tokens: []Token{t}, Weights: []uint8{uint8(r.get(weightBits))}}
+	for range n {
+		q.Tokens = append(q.Tokens, Token(r.get(bitsOfToken)))
+		q.Weights = append(q.Weights, uint8(r.get(weightBits)))
+	}
+	return q
 }
 
 func b2u(b bool) uint64 {

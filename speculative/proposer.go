@@ -170,10 +170,10 @@ func (p *Proposer) expand(n *node, c Choice, p1 float64) {
 		n.unpromised = true
 		return
 	}
-	p.add(n, c.Token, p1)
+	p.add(n, c.Token, p1, c.Q)
 	if p.c.Branches && c.Second >= 0 && c.Second != c.Token && p.room() {
 		if p2 := p.cal.second(c.Confidence); n.logp+math.Log(p2) >= bound {
-			p.add(n, c.Second, p2)
+			p.add(n, c.Second, p2, nil)
 		}
 	}
 }
@@ -333,6 +333,12 @@ func (p *Proposer) flush(now Time) *Propose {
 		m.Tokens = append(m.Tokens, n.token)
 		m.Parents = append(m.Parents, int32(parent))
 		m.Confidence = append(m.Confidence, float32(n.p))
+		if n.q != nil && m.Q == nil {
+			m.Q = make([]*Sparse, len(m.Tokens)-1, fit)
+		}
+		if m.Q != nil {
+			m.Q = append(m.Q, n.q)
+		}
 	}
 	if chain {
 		m.Parents = nil

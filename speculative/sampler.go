@@ -17,6 +17,8 @@ type Sampler struct {
 	accept    Acceptor // nil: everything is acceptable
 	rank      ranking
 	allowed   []bool
+	rule      Rule
+	drafts    bool
 }
 
 type seen struct{ total, generated int }
@@ -93,12 +95,21 @@ func (s *Sampler) Truncate(n int) {
 // else is there the choice is token 0. Plus infinity counts as the largest float32. A grammar comes last,
 // see constrained. testdata/choose_v1.json holds the published vectors.
 func (s *Sampler) Choose(logits []float32) Choice {
+	s.shape(logits)
+	return s.choose(logits)
+}
+
+// shape applies penalties and bias.
+func (s *Sampler) shape(logits []float32) {
 	s.penalise(logits)
 	for t, b := range s.p.LogitBias {
 		if t >= 0 && int(t) < len(logits) {
 			logits[t] += b
 		}
 	}
+}
+
+func (s *Sampler) choose(logits []float32) Choice {
 	if s.accept != nil {
 		return s.constrained(logits)
 	}
@@ -211,13 +222,7 @@ func perturb(cand []candidate, key noiseKey) Choice {
 // filter applies temperature, top-k, top-p and min-p. At least one candidate survives unless every
 // logit is minus infinity; the order of the result means nothing.
 func (s *Sampler) filter(logits []float32, inv float64) []candidate {
-	c := s.cand[:0]
-	for t, l := range logits {
-		if v := scaled(min(l, math.MaxFloat32), inv); v > math.Inf(-1) {
-			c = append(c, candidate{Token(t), v})
-		}
-	}
-	s.cand = c
+	c := s.candidates(logits, inv)
 	if k := s.p.TopK; k > 0 && k < len(c) {
 		c = topK(c, k)
 	}
@@ -227,6 +232,18 @@ func (s *Sampler) filter(logits []float32, inv float64) []candidate {
 	if m := float64(s.p.MinP); m > 0 && len(c) > 0 {
 		c = minP(c, m)
 	}
+	return c
+}
+
+// candidates are all tokens whose logit is more than minus infinity, in the order of their ids.
+func (s *Sampler) candidates(logits []float32, inv float64) []candidate {
+	c := s.cand[:0]
+	for t, l := range logits {
+		if v := scaled(min(l, math.MaxFloat32), inv); v > math.Inf(-1) {
+			c = append(c, candidate{Token(t), v})
+		}
+	}
+	s.cand = c
 	return c
 }
 

@@ -73,4 +73,8 @@ type Choice struct {
 	Second Token
 	// Logprobs is what the target thinks of it, for verifiers whose requests ask; nil otherwise.
 	Logprobs *Logprobs
+	// Q is what a draft under Rejection drew the token from; nil: a point mass.
+	Q *Sparse
+	// Lenient: a proposal that the strict rule would have refused.
+	Lenient bool
 }

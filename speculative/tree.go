@@ -18,6 +18,7 @@ type node struct {
 	raw        float32 // the confidence its own expansion reported
 	second     Token   // the runner-up of its expansion
 	firstTok   Token
+	q          *Sparse // what it was drawn from; nil: a point mass
 	expanded   bool
 	dead       bool
 	everSent   bool
@@ -56,9 +57,9 @@ func (p *Proposer) Drafts() []Draft {
 	return out
 }
 
-func (p *Proposer) add(parent *node, t Token, prob float64) {
+func (p *Proposer) add(parent *node, t Token, prob float64, q *Sparse) {
 	p.nextID++
-	n := &node{id: p.nextID, token: t, pos: parent.pos + 1, number: -1, parent: parent, p: prob,
+	n := &node{id: p.nextID, token: t, q: q, pos: parent.pos + 1, number: -1, parent: parent, p: prob,
 		logp: parent.logp + math.Log(prob), firstTok: -1}
 	parent.kids = append(parent.kids, n)
 	p.live = append(p.live, n)

@@ -20,6 +20,32 @@ type Propose struct {
 	Parents []int32
 	// Confidence is the draft's calibrated belief in each node given its parent, 0 to 1. nil: unknown.
 	Confidence []float32
+	// Q holds what each token was drawn from, under Rejection. nil: point masses.
+	Q []*Sparse
+}
+
+// CheckDrawn says what is wrong with what the tokens are said to be drawn from, under a rule. Errors
+// wrap ErrProtocol.
+func (p *Propose) CheckDrawn(r Rule, vocabulary int) error {
+	for i, q := range p.Q {
+		if q != nil && r.Kind != Rejection {
+			return protocolError("a proposal tells what it was drawn from, the rule is %s", r)
+		}
+		if i < len(p.Tokens) {
+			if err := q.Check(p.Tokens[i], vocabulary); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// drawnFrom is what the i-th token was drawn from.
+func (p *Propose) drawnFrom(i int) *Sparse {
+	if i >= len(p.Q) {
+		return nil
+	}
+	return p.Q[i]
 }
 
 // parent returns the parent number of the i-th node.
@@ -104,6 +130,7 @@ type Usage struct {
 	Positions     int // rows run, prompt apart
 	Prefilled     int // prompt rows run; those that were lost and run again count again
 	Held          int // leading rows that were held when the session began
+	Lenient       int // accepted tokens that the strict rule would have refused
 }
 
 // Errors of the core. All are permanent for the stream that caused them.

@@ -165,7 +165,7 @@ func (v *Verifier) push(t Token, f Fate, l *Logprobs) {
 // are counted and ignored.
 func (v *Verifier) Propose(now Time, m *Propose) error {
 	if m.Epoch < 0 || m.First < 0 || (m.Parents != nil && len(m.Parents) != len(m.Tokens)) ||
-		(m.Confidence != nil && len(m.Confidence) != len(m.Tokens)) {
+		(m.Confidence != nil && len(m.Confidence) != len(m.Tokens)) || (m.Q != nil && len(m.Q) != len(m.Tokens)) {
 		return protocolError("malformed proposal")
 	}
 	if len(m.Tokens) > v.c.Window {

@@ -137,7 +137,7 @@ func (e *Engine) describe(d description, lib *Library) {
 	e.info = backend.Info{
 		Name: d.name, Engine: "llamacpp", Architecture: d.architecture,
 		ContextLength: e.options.context, VocabularySize: e.vocab, Vocabulary: d.tok.Fingerprint(), EndTokens: d.tok.EndTokens(),
-		Numerics: numerics, Sequences: e.options.sequences, KVTokens: e.rows, Trees: true, Constraints: true, ShapeDependent: true, Parameters: llama.ModelNParams(e.model),
+		Numerics: numerics, Sequences: e.options.sequences, KVTokens: e.rows, Trees: true, Constraints: true, Rules: true, ShapeDependent: true, Parameters: llama.ModelNParams(e.model),
 	}
 }
 

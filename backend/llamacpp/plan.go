@@ -200,11 +200,11 @@ func (t *task) choose(r *row, logits []float32) {
 	case logits == nil:
 	case !speculative.Finite(logits):
 		t.broken = true
-	case t.Logprobs > 0:
-		c, lp := s.ChooseLogprobs(logits, t.Logprobs-1)
-		t.choices, t.logprobs = append(t.choices, c), append(t.logprobs, lp)
 	default:
-		t.choices = append(t.choices, s.Choose(logits))
+		c, lp := backend.Judge(s, &t.Segment, r.index, logits)
+		if t.choices = append(t.choices, c); lp != nil {
+			t.logprobs = append(t.logprobs, *lp)
+		}
 	}
 }
 

@@ -46,6 +46,8 @@ type sequence struct {
 	base         int      // position where the last segment began
 	parents      []int32  // of the last segment, when it was a tree
 	allowed      *constraint
+	rule         speculative.Rule
+	drafts       bool
 }
 
 var _ backend.Model = (*Engine)(nil)
@@ -95,7 +97,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (e *Engine) Info() backend.Info {
 	return backend.Info{Name: e.o.name, Engine: "mock", Architecture: "hash", ContextLength: e.o.context,
 		VocabularySize: e.o.vocab, Vocabulary: e.o.vocabulary, EndTokens: []backend.Token{endToken},
-		Numerics: fmt.Sprintf("mock-1-%d", e.o.seed), Sequences: e.o.sequences, KVTokens: e.o.kvTokens, Trees: e.o.trees, Constraints: e.o.text == "bytes"}
+		Numerics: fmt.Sprintf("mock-1-%d", e.o.seed), Sequences: e.o.sequences, KVTokens: e.o.kvTokens, Trees: e.o.trees, Rules: true, Constraints: e.o.text == "bytes"}
 }
 
 // pass takes the device for as long as a pass over the batch lasts.

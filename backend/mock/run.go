@@ -134,7 +134,7 @@ func (e *Engine) cut(s *sequence, n int) {
 }
 
 func (s *sequence) set(seed uint64, setup *backend.Setup) {
-	s.promptLength = setup.PromptLength
+	s.promptLength, s.rule, s.drafts = setup.PromptLength, setup.Rule, setup.Drafts
 	s.key = mix(seed + 0x9E3779B97F4A7C15)
 	if p := setup.Params; p.Temperature != 0 {
 		s.key = mix(s.key ^ mix(p.Seed) + uint64(p.Choice))
@@ -172,7 +172,7 @@ func (e *Engine) append(s *sequence, seg *backend.Segment) []speculative.Choice 
 		s.rows = append(s.rows, state)
 		s.allowed.push(from, position-1 >= s.promptLength, t)
 		if i >= seg.From {
-			c := e.choose(s, state, position)
+			c := s.judge(e.choose(s, state, position), state, backend.Following(seg, i))
 			out = append(out, s.allowed.apply(c, len(s.rows)-1, e.o.vocab))
 		}
 	}

@@ -128,7 +128,7 @@ func build(ctx context.Context, f *gguf.File, o options, progress func(float32))
 		Name: c.name, Engine: "reference", Architecture: "llama",
 		ContextLength: c.context, VocabularySize: c.vocab, Vocabulary: tok.Fingerprint(), EndTokens: tok.EndTokens(),
 		Numerics:  fmt.Sprintf("reference/%d %s %s", version, numericsSet(), strings.Join(w.types, "+")),
-		Sequences: o.sequences, KVTokens: kv.all * pageRows, Trees: true, Constraints: true, Parameters: w.parameters,
+		Sequences: o.sequences, KVTokens: kv.all * pageRows, Trees: true, Constraints: true, Rules: true, Parameters: w.parameters,
 	}
 	return e, nil
 }

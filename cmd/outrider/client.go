@@ -21,6 +21,7 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/edge"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // edgeClient speaks to a running edge.
@@ -103,6 +104,8 @@ type requestFlags struct {
 	runAhead    string
 	noDraft     bool
 	mode        string
+	rule        string
+	threshold   float32
 	target      string
 }
 
@@ -124,6 +127,8 @@ func (r *requestFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&r.runAhead, "run-ahead", "", "on, off (waits for proposals) or target passes per token at most; default: the edge's setting")
 	f.StringVar(&r.target, "target", "", "name of the target, when the cloud serves several; default: the edge's setting")
 	f.StringVar(&r.mode, "mode", "", "where the answer may be written: "+strings.Join(edge.Modes(), ", ")+" (docs/routing.md); default: the edge's setting")
+	f.StringVar(&r.rule, "rule", "", "when a drafted token is accepted: "+speculative.RuleForms+" (docs/tuning.md); default: the edge's setting")
+	f.Float32Var(&r.threshold, "threshold", 0, "with --rule lenient: the fraction of the top probability that is good enough, 0.3 by default")
 	f.BoolVar(&r.noDraft, "no-draft", false, "let the target work alone")
 }
 
@@ -163,6 +168,9 @@ func (r *requestFlags) request() (*outriderv1.GenerateRequest, error) {
 		return nil, usagef("--%s", strings.TrimPrefix(err.Error(), edge.ErrRequest.Error()+": "))
 	}
 	g.Mode = outriderv1.Mode(mode)
+	if g.Rule, err = r.acceptance(); err != nil {
+		return nil, err
+	}
 	if g.Fallback, err = parseFallback(r.fallback); err != nil {
 		return nil, err
 	}
@@ -174,6 +182,24 @@ func (r *requestFlags) request() (*outriderv1.GenerateRequest, error) {
 		g.RunAhead = &outriderv1.RunAhead{MaxPassesPerToken: float32(ahead)}
 	}
 	return g, nil
+}
+
+// acceptance is the rule that the flags say.
+func (r *requestFlags) acceptance() (*outriderv1.Rule, error) {
+	rule, err := speculative.ParseRule(r.rule)
+	if err != nil {
+		return nil, usagef("--rule: %s", strings.TrimPrefix(err.Error(), speculative.ErrRule.Error()+": "))
+	}
+	if r.threshold != 0 {
+		if rule.Kind != speculative.Lenient || rule.By != speculative.ByThreshold {
+			return nil, usagef("--threshold %g needs --rule lenient", r.threshold)
+		}
+		rule.Threshold = r.threshold
+	}
+	if err := rule.Validate(); err != nil {
+		return nil, usagef("--threshold is %g, must be above 0 and at most 1", r.threshold)
+	}
+	return backend.RuleToProto(rule), nil
 }
 
 func parseFallback(s string) (outriderv1.Fallback, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/edge/sensors"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // edgeRun is the part of a running edge that a new configuration changes.
@@ -99,6 +100,10 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, usagef("edge.mode: %w", err)
 	}
+	rule, err := speculative.ParseRule(e.Rule)
+	if err != nil {
+		return edge.Config{}, usagef("edge.rule: %w", err)
+	}
 	look, err := edge.ParseLookup(e.Lookup)
 	if err != nil {
 		return edge.Config{}, usagef("edge.lookup: %w", err)
@@ -113,7 +118,7 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	}
 	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
-		Lookup: look, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: append(r.run.tracing.DialOptions(), tenantOption(e.Tenant)...), LogPrompts: c.Log.Prompts,
+		Lookup: look, Rule: rule, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: append(r.run.tracing.DialOptions(), tenantOption(e.Tenant)...), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host

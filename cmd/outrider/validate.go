@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/outrider-llm/outrider/edge"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // validate says which settings are out of range, and what the range is. What other commands need does
@@ -57,6 +58,9 @@ func (c *Config) validate() []error {
 	}
 	if m, err := edge.ParseMode(c.Edge.Mode); err != nil || m == edge.ModeDefault {
 		errs = append(errs, c.from.wrong("edge.mode", "edge.mode is %q, must be one of %s", c.Edge.Mode, strings.Join(edge.Modes(), ", ")))
+	}
+	if r, err := speculative.ParseRule(c.Edge.Rule); err != nil || r.Kind == speculative.RuleDefault {
+		errs = append(errs, c.from.wrong("edge.rule", "edge.rule is %q, must be %s", c.Edge.Rule, speculative.RuleForms))
 	}
 	if t := c.Edge.Translate; t != "auto" && t != "off" {
 		errs = append(errs, c.from.wrong("edge.translate", "edge.translate is %q, must be auto or off", t))

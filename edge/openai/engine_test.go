@@ -74,7 +74,7 @@ func (f *fake) Generate(ctx context.Context, r edge.Request, emit func(edge.Even
 		return edge.Summary{}, fmt.Errorf("%w: %w: no model %q here, there is big", edge.ErrRefused, edge.ErrNoModel, r.Model)
 	}
 	text, failed := f.answer(r)
-	sum := edge.Summary{PromptTokens: 7, Exact: true, Target: "big", Numerics: "n/1", FirstToken: 5 * time.Millisecond, Total: 9 * time.Millisecond,
+	sum := edge.Summary{PromptTokens: 7, Exact: true, Lossless: true, Target: "big", Numerics: "n/1", FirstToken: 5 * time.Millisecond, Total: 9 * time.Millisecond,
 		Uplink: 40, Downlink: 60, Drafted: 6, Finish: f.finish}
 	fates := []speculative.Fate{speculative.RunAhead, speculative.Accepted, speculative.Accepted, speculative.Correction, speculative.Accepted, speculative.Bonus}
 	for i, p := range pieces(text) {

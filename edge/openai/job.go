@@ -145,6 +145,7 @@ func (s *server) extension(o *object, j *job) {
 	j.r.Depth = int(o.whole("depth", 0, 0, maxDepth))
 	j.r.MaxPassesPerToken = o.number("run_ahead", 0, 0, 1)
 	j.r.Deadline = time.Duration(o.number("deadline_ms", 0, 0, 1e9) * float64(time.Millisecond))
+	j.r.Rule = o.rule()
 	fallback, err := edge.ParseFallback(o.text("fallback"))
 	if err != nil {
 		o.fail("fallback", "invalid_value", "%s", requestError(err).Message)

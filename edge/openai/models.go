@@ -183,9 +183,9 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 // supports says which values of the extension's fields mean something here.
 func (s *server) supports(draft bool) map[string]any {
 	if !draft {
-		return map[string]any{"modes": s.modes(draft), "acceptance": []string{"coupled"}, "max_depth": 0, "fallback": []string{"wait", "fail"}}
+		return map[string]any{"modes": s.modes(draft), "acceptance": rules(), "max_depth": 0, "fallback": []string{"wait", "fail"}}
 	}
-	return map[string]any{"modes": s.modes(draft), "acceptance": []string{"coupled"}, "max_depth": maxDepth,
+	return map[string]any{"modes": s.modes(draft), "acceptance": rules(), "max_depth": maxDepth,
 		"fallback": []string{"wait", "fail", "draft"}}
 }
 

@@ -86,6 +86,9 @@ type outriderMetrics struct {
 	Downlink   int      `json:"downlink_bytes"`
 	Resumes    int      `json:"resumes"`
 	Exact      bool     `json:"exact"`
+	Rule       string   `json:"rule,omitempty"`
+	Lossless   bool     `json:"lossless"`
+	Lenient    int      `json:"lenient_accepted"` // accepted tokens that the strict rule would have refused
 	Drafted    int      `json:"drafted"`
 	Late       int      `json:"late"`
 	Stale      int      `json:"stale"`
@@ -101,13 +104,14 @@ type outriderMetrics struct {
 }
 
 func metricsOf(answers []*answer, draft string) *metrics {
-	m := &metrics{Outrider: outriderMetrics{Exact: true, Draft: draft}, Speculative: speculativeMetrics{Histogram: []int{}, PerStepAccepted: []int{}}}
+	m := &metrics{Outrider: outriderMetrics{Exact: true, Lossless: true, Draft: draft}, Speculative: speculativeMetrics{Histogram: []int{}, PerStepAccepted: []int{}}}
 	s, o := &m.Speculative, &m.Outrider
 	for _, a := range answers {
 		sum, u := a.sum, a.sum.Usage
 		o.FirstToken, o.Total = max(o.FirstToken, ms(sum.FirstToken)), max(o.Total, ms(sum.Total))
 		o.Uplink, o.Downlink, o.Resumes = o.Uplink+sum.Uplink, o.Downlink+sum.Downlink, o.Resumes+sum.Resumes
-		o.Exact = o.Exact && sum.Exact
+		o.Exact, o.Lossless = o.Exact && sum.Exact, o.Lossless && sum.Lossless
+		o.Rule, o.Lenient = sum.Rule.String(), o.Lenient+u.Lenient
 		o.Drafted, o.Late, o.Stale = o.Drafted+sum.Drafted, o.Late+u.Late, o.Stale+u.Stale
 		o.Passes, o.Positions, o.Unverified = o.Passes+u.Passes, o.Positions+u.Positions, o.Unverified+sum.Unverified
 		if sum.Routing.Where != "" {

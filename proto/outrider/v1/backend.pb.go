@@ -218,7 +218,9 @@ type ModelInfo struct {
 	// within one numerics.
 	ShapeDependent bool `protobuf:"varint,13,opt,name=shape_dependent,json=shapeDependent,proto3" json:"shape_dependent,omitempty"`
 	// The tokens have text, so that a Setup may have a constraint. A request with one is refused otherwise.
-	Constraints   bool `protobuf:"varint,14,opt,name=constraints,proto3" json:"constraints,omitempty"`
+	Constraints bool `protobuf:"varint,14,opt,name=constraints,proto3" json:"constraints,omitempty"`
+	// Segments are judged by the rule in Setup. A request with another rule than coupled is refused otherwise.
+	Rules         bool `protobuf:"varint,15,opt,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -351,6 +353,13 @@ func (x *ModelInfo) GetConstraints() bool {
 	return false
 }
 
+func (x *ModelInfo) GetRules() bool {
+	if x != nil {
+		return x.Rules
+	}
+	return false
+}
+
 type Segment struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
@@ -368,7 +377,9 @@ type Segment struct {
 	// Empty: its first rows.
 	Keep []uint32 `protobuf:"varint,7,rep,packed,name=keep,proto3" json:"keep,omitempty"`
 	// 0: no log probabilities are wanted; n: that of each choice and of the n-1 most probable tokens.
-	Logprobs      uint32 `protobuf:"varint,8,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs uint32 `protobuf:"varint,8,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// What each of tokens was drawn from, where the rule is rejection. Empty: point masses.
+	DrawnFrom     []*Sparse `protobuf:"bytes,9,rep,name=drawn_from,json=drawnFrom,proto3" json:"drawn_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -459,6 +470,13 @@ func (x *Segment) GetLogprobs() uint32 {
 	return 0
 }
 
+func (x *Segment) GetDrawnFrom() []*Sparse {
+	if x != nil {
+		return x.DrawnFrom
+	}
+	return nil
+}
+
 type Setup struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Sampling *Sampling              `protobuf:"bytes,1,opt,name=sampling,proto3" json:"sampling,omitempty"`
@@ -467,7 +485,11 @@ type Setup struct {
 	// Id of the request that the sequence belongs to, for logs.
 	Request string `protobuf:"bytes,15,opt,name=request,proto3" json:"request,omitempty"`
 	// What the tokens after the prompt must be; applied by the plugin, as the last step of each choice.
-	Constraint    *Constraint `protobuf:"bytes,3,opt,name=constraint,proto3" json:"constraint,omitempty"`
+	Constraint *Constraint `protobuf:"bytes,3,opt,name=constraint,proto3" json:"constraint,omitempty"`
+	// By which the choice after a row takes one of the tokens that follow it in its segment, or another.
+	Rule *Rule `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`
+	// The choices are a draft's: proposals under the rule.
+	Drafts        bool `protobuf:"varint,5,opt,name=drafts,proto3" json:"drafts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -530,13 +552,31 @@ func (x *Setup) GetConstraint() *Constraint {
 	return nil
 }
 
+func (x *Setup) GetRule() *Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *Setup) GetDrafts() bool {
+	if x != nil {
+		return x.Drafts
+	}
+	return false
+}
+
 type Choice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Token uint32                 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
 	// sigmoid(gap between the two best perturbed scores): 0.5 to 1.
 	Confidence float32 `protobuf:"fixed32,2,opt,name=confidence,proto3" json:"confidence,omitempty"`
 	// The runner-up plus one; 0: there is none.
-	Second        uint32 `protobuf:"varint,3,opt,name=second,proto3" json:"second,omitempty"`
+	Second uint32 `protobuf:"varint,3,opt,name=second,proto3" json:"second,omitempty"`
+	// What a draft's choice was drawn from; absent: a point mass.
+	DrawnFrom *Sparse `protobuf:"bytes,4,opt,name=drawn_from,json=drawnFrom,proto3" json:"drawn_from,omitempty"`
+	// A proposal that the strict rule would have refused.
+	Lenient       bool `protobuf:"varint,5,opt,name=lenient,proto3" json:"lenient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,6 +630,20 @@ func (x *Choice) GetSecond() uint32 {
 		return x.Second
 	}
 	return 0
+}
+
+func (x *Choice) GetDrawnFrom() *Sparse {
+	if x != nil {
+		return x.DrawnFrom
+	}
+	return nil
+}
+
+func (x *Choice) GetLenient() bool {
+	if x != nil {
+		return x.Lenient
+	}
+	return false
 }
 
 type ForwardRequest struct {
@@ -968,7 +1022,7 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"V\n" +
 	"\fLoadResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\x02R\bprogress\x12*\n" +
-	"\x04info\x18\x02 \x01(\v2\x16.outrider.v1.ModelInfoR\x04info\"\xc2\x03\n" +
+	"\x04info\x18\x02 \x01(\v2\x16.outrider.v1.ModelInfoR\x04info\"\xd8\x03\n" +
 	"\tModelInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06engine\x18\x02 \x01(\tR\x06engine\x12\"\n" +
@@ -989,7 +1043,8 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"parameters\x18\f \x01(\x04R\n" +
 	"parameters\x12'\n" +
 	"\x0fshape_dependent\x18\r \x01(\bR\x0eshapeDependent\x12 \n" +
-	"\vconstraints\x18\x0e \x01(\bR\vconstraints\"\xdb\x01\n" +
+	"\vconstraints\x18\x0e \x01(\bR\vconstraints\x12\x14\n" +
+	"\x05rules\x18\x0f \x01(\bR\x05rules\"\x8f\x02\n" +
 	"\aSegment\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\rR\x05start\x12\x16\n" +
@@ -998,20 +1053,27 @@ const file_outrider_v1_backend_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\rR\x04from\x12(\n" +
 	"\x05setup\x18\x06 \x01(\v2\x12.outrider.v1.SetupR\x05setup\x12\x12\n" +
 	"\x04keep\x18\a \x03(\rR\x04keep\x12\x1a\n" +
-	"\blogprobs\x18\b \x01(\rR\blogprobs\"\xb2\x01\n" +
+	"\blogprobs\x18\b \x01(\rR\blogprobs\x122\n" +
+	"\n" +
+	"drawn_from\x18\t \x03(\v2\x13.outrider.v1.SparseR\tdrawnFrom\"\xf1\x01\n" +
 	"\x05Setup\x121\n" +
 	"\bsampling\x18\x01 \x01(\v2\x15.outrider.v1.SamplingR\bsampling\x12#\n" +
 	"\rprompt_length\x18\x02 \x01(\rR\fpromptLength\x12\x18\n" +
 	"\arequest\x18\x0f \x01(\tR\arequest\x127\n" +
 	"\n" +
 	"constraint\x18\x03 \x01(\v2\x17.outrider.v1.ConstraintR\n" +
-	"constraint\"V\n" +
+	"constraint\x12%\n" +
+	"\x04rule\x18\x04 \x01(\v2\x11.outrider.v1.RuleR\x04rule\x12\x16\n" +
+	"\x06drafts\x18\x05 \x01(\bR\x06drafts\"\xa4\x01\n" +
 	"\x06Choice\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\rR\x05token\x12\x1e\n" +
 	"\n" +
 	"confidence\x18\x02 \x01(\x02R\n" +
 	"confidence\x12\x16\n" +
-	"\x06second\x18\x03 \x01(\rR\x06second\"B\n" +
+	"\x06second\x18\x03 \x01(\rR\x06second\x122\n" +
+	"\n" +
+	"drawn_from\x18\x04 \x01(\v2\x13.outrider.v1.SparseR\tdrawnFrom\x12\x18\n" +
+	"\alenient\x18\x05 \x01(\bR\alenient\"B\n" +
 	"\x0eForwardRequest\x120\n" +
 	"\bsegments\x18\x01 \x03(\v2\x14.outrider.v1.SegmentR\bsegments\"G\n" +
 	"\x0fForwardResponse\x124\n" +
@@ -1077,37 +1139,42 @@ var file_outrider_v1_backend_proto_goTypes = []any{
 	(*ReleaseRequest)(nil),  // 12: outrider.v1.ReleaseRequest
 	(*ReleaseResponse)(nil), // 13: outrider.v1.ReleaseResponse
 	nil,                     // 14: outrider.v1.LoadRequest.OptionsEntry
-	(*Sampling)(nil),        // 15: outrider.v1.Sampling
-	(*Constraint)(nil),      // 16: outrider.v1.Constraint
-	(*Logprobs)(nil),        // 17: outrider.v1.Logprobs
+	(*Sparse)(nil),          // 15: outrider.v1.Sparse
+	(*Sampling)(nil),        // 16: outrider.v1.Sampling
+	(*Constraint)(nil),      // 17: outrider.v1.Constraint
+	(*Rule)(nil),            // 18: outrider.v1.Rule
+	(*Logprobs)(nil),        // 19: outrider.v1.Logprobs
 }
 var file_outrider_v1_backend_proto_depIdxs = []int32{
 	14, // 0: outrider.v1.LoadRequest.options:type_name -> outrider.v1.LoadRequest.OptionsEntry
 	3,  // 1: outrider.v1.LoadResponse.info:type_name -> outrider.v1.ModelInfo
 	5,  // 2: outrider.v1.Segment.setup:type_name -> outrider.v1.Setup
-	15, // 3: outrider.v1.Setup.sampling:type_name -> outrider.v1.Sampling
-	16, // 4: outrider.v1.Setup.constraint:type_name -> outrider.v1.Constraint
-	4,  // 5: outrider.v1.ForwardRequest.segments:type_name -> outrider.v1.Segment
-	9,  // 6: outrider.v1.ForwardResponse.results:type_name -> outrider.v1.SegmentResult
-	6,  // 7: outrider.v1.SegmentResult.choices:type_name -> outrider.v1.Choice
-	0,  // 8: outrider.v1.SegmentResult.error:type_name -> outrider.v1.SegmentError
-	17, // 9: outrider.v1.SegmentResult.logprobs:type_name -> outrider.v1.Logprobs
-	4,  // 10: outrider.v1.DraftRequest.segment:type_name -> outrider.v1.Segment
-	6,  // 11: outrider.v1.DraftResponse.choice:type_name -> outrider.v1.Choice
-	0,  // 12: outrider.v1.DraftResponse.error:type_name -> outrider.v1.SegmentError
-	1,  // 13: outrider.v1.BackendService.Load:input_type -> outrider.v1.LoadRequest
-	7,  // 14: outrider.v1.BackendService.Forward:input_type -> outrider.v1.ForwardRequest
-	10, // 15: outrider.v1.BackendService.Draft:input_type -> outrider.v1.DraftRequest
-	12, // 16: outrider.v1.BackendService.Release:input_type -> outrider.v1.ReleaseRequest
-	2,  // 17: outrider.v1.BackendService.Load:output_type -> outrider.v1.LoadResponse
-	8,  // 18: outrider.v1.BackendService.Forward:output_type -> outrider.v1.ForwardResponse
-	11, // 19: outrider.v1.BackendService.Draft:output_type -> outrider.v1.DraftResponse
-	13, // 20: outrider.v1.BackendService.Release:output_type -> outrider.v1.ReleaseResponse
-	17, // [17:21] is the sub-list for method output_type
-	13, // [13:17] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	15, // 3: outrider.v1.Segment.drawn_from:type_name -> outrider.v1.Sparse
+	16, // 4: outrider.v1.Setup.sampling:type_name -> outrider.v1.Sampling
+	17, // 5: outrider.v1.Setup.constraint:type_name -> outrider.v1.Constraint
+	18, // 6: outrider.v1.Setup.rule:type_name -> outrider.v1.Rule
+	15, // 7: outrider.v1.Choice.drawn_from:type_name -> outrider.v1.Sparse
+	4,  // 8: outrider.v1.ForwardRequest.segments:type_name -> outrider.v1.Segment
+	9,  // 9: outrider.v1.ForwardResponse.results:type_name -> outrider.v1.SegmentResult
+	6,  // 10: outrider.v1.SegmentResult.choices:type_name -> outrider.v1.Choice
+	0,  // 11: outrider.v1.SegmentResult.error:type_name -> outrider.v1.SegmentError
+	19, // 12: outrider.v1.SegmentResult.logprobs:type_name -> outrider.v1.Logprobs
+	4,  // 13: outrider.v1.DraftRequest.segment:type_name -> outrider.v1.Segment
+	6,  // 14: outrider.v1.DraftResponse.choice:type_name -> outrider.v1.Choice
+	0,  // 15: outrider.v1.DraftResponse.error:type_name -> outrider.v1.SegmentError
+	1,  // 16: outrider.v1.BackendService.Load:input_type -> outrider.v1.LoadRequest
+	7,  // 17: outrider.v1.BackendService.Forward:input_type -> outrider.v1.ForwardRequest
+	10, // 18: outrider.v1.BackendService.Draft:input_type -> outrider.v1.DraftRequest
+	12, // 19: outrider.v1.BackendService.Release:input_type -> outrider.v1.ReleaseRequest
+	2,  // 20: outrider.v1.BackendService.Load:output_type -> outrider.v1.LoadResponse
+	8,  // 21: outrider.v1.BackendService.Forward:output_type -> outrider.v1.ForwardResponse
+	11, // 22: outrider.v1.BackendService.Draft:output_type -> outrider.v1.DraftResponse
+	13, // 23: outrider.v1.BackendService.Release:output_type -> outrider.v1.ReleaseResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_backend_proto_init() }

@@ -24,6 +24,108 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type RuleKind int32
+
+const (
+	// Coupled in an Open, the edge's own in a request to an edge.
+	RuleKind_RULE_KIND_UNSPECIFIED RuleKind = 0
+	RuleKind_RULE_KIND_COUPLED     RuleKind = 1
+	RuleKind_RULE_KIND_REJECTION   RuleKind = 2
+	RuleKind_RULE_KIND_LENIENT     RuleKind = 3
+)
+
+// Enum value maps for RuleKind.
+var (
+	RuleKind_name = map[int32]string{
+		0: "RULE_KIND_UNSPECIFIED",
+		1: "RULE_KIND_COUPLED",
+		2: "RULE_KIND_REJECTION",
+		3: "RULE_KIND_LENIENT",
+	}
+	RuleKind_value = map[string]int32{
+		"RULE_KIND_UNSPECIFIED": 0,
+		"RULE_KIND_COUPLED":     1,
+		"RULE_KIND_REJECTION":   2,
+		"RULE_KIND_LENIENT":     3,
+	}
+)
+
+func (x RuleKind) Enum() *RuleKind {
+	p := new(RuleKind)
+	*p = x
+	return p
+}
+
+func (x RuleKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RuleKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_outrider_v1_decode_proto_enumTypes[0].Descriptor()
+}
+
+func (RuleKind) Type() protoreflect.EnumType {
+	return &file_outrider_v1_decode_proto_enumTypes[0]
+}
+
+func (x RuleKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RuleKind.Descriptor instead.
+func (RuleKind) EnumDescriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{0}
+}
+
+type LenientKind int32
+
+const (
+	LenientKind_LENIENT_KIND_UNSPECIFIED LenientKind = 0
+	LenientKind_LENIENT_KIND_TOP_K       LenientKind = 1
+	LenientKind_LENIENT_KIND_TYPICAL     LenientKind = 2
+)
+
+// Enum value maps for LenientKind.
+var (
+	LenientKind_name = map[int32]string{
+		0: "LENIENT_KIND_UNSPECIFIED",
+		1: "LENIENT_KIND_TOP_K",
+		2: "LENIENT_KIND_TYPICAL",
+	}
+	LenientKind_value = map[string]int32{
+		"LENIENT_KIND_UNSPECIFIED": 0,
+		"LENIENT_KIND_TOP_K":       1,
+		"LENIENT_KIND_TYPICAL":     2,
+	}
+)
+
+func (x LenientKind) Enum() *LenientKind {
+	p := new(LenientKind)
+	*p = x
+	return p
+}
+
+func (x LenientKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LenientKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_outrider_v1_decode_proto_enumTypes[1].Descriptor()
+}
+
+func (LenientKind) Type() protoreflect.EnumType {
+	return &file_outrider_v1_decode_proto_enumTypes[1]
+}
+
+func (x LenientKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LenientKind.Descriptor instead.
+func (LenientKind) EnumDescriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{1}
+}
+
 type TargetState int32
 
 const (
@@ -64,11 +166,11 @@ func (x TargetState) String() string {
 }
 
 func (TargetState) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_decode_proto_enumTypes[0].Descriptor()
+	return file_outrider_v1_decode_proto_enumTypes[2].Descriptor()
 }
 
 func (TargetState) Type() protoreflect.EnumType {
-	return &file_outrider_v1_decode_proto_enumTypes[0]
+	return &file_outrider_v1_decode_proto_enumTypes[2]
 }
 
 func (x TargetState) Number() protoreflect.EnumNumber {
@@ -77,7 +179,7 @@ func (x TargetState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TargetState.Descriptor instead.
 func (TargetState) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{0}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{2}
 }
 
 // How a committed token came.
@@ -120,11 +222,11 @@ func (x Fate) String() string {
 }
 
 func (Fate) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_decode_proto_enumTypes[1].Descriptor()
+	return file_outrider_v1_decode_proto_enumTypes[3].Descriptor()
 }
 
 func (Fate) Type() protoreflect.EnumType {
-	return &file_outrider_v1_decode_proto_enumTypes[1]
+	return &file_outrider_v1_decode_proto_enumTypes[3]
 }
 
 func (x Fate) Number() protoreflect.EnumNumber {
@@ -133,7 +235,7 @@ func (x Fate) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fate.Descriptor instead.
 func (Fate) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{1}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{3}
 }
 
 type Finish int32
@@ -178,11 +280,11 @@ func (x Finish) String() string {
 }
 
 func (Finish) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_decode_proto_enumTypes[2].Descriptor()
+	return file_outrider_v1_decode_proto_enumTypes[4].Descriptor()
 }
 
 func (Finish) Type() protoreflect.EnumType {
-	return &file_outrider_v1_decode_proto_enumTypes[2]
+	return &file_outrider_v1_decode_proto_enumTypes[4]
 }
 
 func (x Finish) Number() protoreflect.EnumNumber {
@@ -191,7 +293,7 @@ func (x Finish) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Finish.Descriptor instead.
 func (Finish) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{2}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{4}
 }
 
 type DecodeRequest struct {
@@ -448,7 +550,9 @@ type Open struct {
 	// What the generated text must be.
 	Constraint *Constraint `protobuf:"bytes,17,opt,name=constraint,proto3" json:"constraint,omitempty"`
 	// 0: none; n: commits carry the log probability of each token and of the n-1 most probable ones there, 21 at most.
-	Logprobs      uint32 `protobuf:"varint,18,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs uint32 `protobuf:"varint,18,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// When a drafted token is accepted.
+	Rule          *Rule `protobuf:"bytes,19,opt,name=rule,proto3" json:"rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +713,101 @@ func (x *Open) GetLogprobs() uint32 {
 	return 0
 }
 
+func (x *Open) GetRule() *Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+// Rule is an acceptance rule (speculative.Rule).
+type Rule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  RuleKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=outrider.v1.RuleKind" json:"kind,omitempty"`
+	// What is good enough for RULE_KIND_LENIENT.
+	By LenientKind `protobuf:"varint,2,opt,name=by,proto3,enum=outrider.v1.LenientKind" json:"by,omitempty"`
+	// Zero values below stand for defaults. Of the top probability.
+	Threshold float32 `protobuf:"fixed32,3,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	TopK      uint32  `protobuf:"varint,4,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
+	// p > min(epsilon, delta * exp(-entropy)), the entropy in nats.
+	Epsilon       float32 `protobuf:"fixed32,5,opt,name=epsilon,proto3" json:"epsilon,omitempty"`
+	Delta         float32 `protobuf:"fixed32,6,opt,name=delta,proto3" json:"delta,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rule) Reset() {
+	*x = Rule{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rule) ProtoMessage() {}
+
+func (x *Rule) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rule.ProtoReflect.Descriptor instead.
+func (*Rule) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Rule) GetKind() RuleKind {
+	if x != nil {
+		return x.Kind
+	}
+	return RuleKind_RULE_KIND_UNSPECIFIED
+}
+
+func (x *Rule) GetBy() LenientKind {
+	if x != nil {
+		return x.By
+	}
+	return LenientKind_LENIENT_KIND_UNSPECIFIED
+}
+
+func (x *Rule) GetThreshold() float32 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *Rule) GetTopK() uint32 {
+	if x != nil {
+		return x.TopK
+	}
+	return 0
+}
+
+func (x *Rule) GetEpsilon() float32 {
+	if x != nil {
+		return x.Epsilon
+	}
+	return 0
+}
+
+func (x *Rule) GetDelta() float32 {
+	if x != nil {
+		return x.Delta
+	}
+	return 0
+}
+
 // Sampling parameters (speculative.Params); zero values mean "off".
 type Sampling struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -629,7 +828,7 @@ type Sampling struct {
 
 func (x *Sampling) Reset() {
 	*x = Sampling{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[3]
+	mi := &file_outrider_v1_decode_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +840,7 @@ func (x *Sampling) String() string {
 func (*Sampling) ProtoMessage() {}
 
 func (x *Sampling) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[3]
+	mi := &file_outrider_v1_decode_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +853,7 @@ func (x *Sampling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sampling.ProtoReflect.Descriptor instead.
 func (*Sampling) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{3}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Sampling) GetTemperature() float32 {
@@ -740,7 +939,7 @@ type Constraint struct {
 
 func (x *Constraint) Reset() {
 	*x = Constraint{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[4]
+	mi := &file_outrider_v1_decode_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +951,7 @@ func (x *Constraint) String() string {
 func (*Constraint) ProtoMessage() {}
 
 func (x *Constraint) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[4]
+	mi := &file_outrider_v1_decode_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +964,7 @@ func (x *Constraint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Constraint.ProtoReflect.Descriptor instead.
 func (*Constraint) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{4}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Constraint) GetKind() string {
@@ -795,7 +994,7 @@ type Logprobs struct {
 
 func (x *Logprobs) Reset() {
 	*x = Logprobs{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[5]
+	mi := &file_outrider_v1_decode_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1006,7 @@ func (x *Logprobs) String() string {
 func (*Logprobs) ProtoMessage() {}
 
 func (x *Logprobs) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[5]
+	mi := &file_outrider_v1_decode_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1019,7 @@ func (x *Logprobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logprobs.ProtoReflect.Descriptor instead.
 func (*Logprobs) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{5}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Logprobs) GetChosen() float32 {
@@ -856,7 +1055,7 @@ type RunAhead struct {
 
 func (x *RunAhead) Reset() {
 	*x = RunAhead{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[6]
+	mi := &file_outrider_v1_decode_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +1067,7 @@ func (x *RunAhead) String() string {
 func (*RunAhead) ProtoMessage() {}
 
 func (x *RunAhead) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[6]
+	mi := &file_outrider_v1_decode_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1080,7 @@ func (x *RunAhead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunAhead.ProtoReflect.Descriptor instead.
 func (*RunAhead) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{6}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RunAhead) GetMaxPassesPerToken() float32 {
@@ -903,14 +1102,16 @@ type Propose struct {
 	// (or the base).
 	Parents []uint32 `protobuf:"varint,4,rep,packed,name=parents,proto3" json:"parents,omitempty"`
 	// The draft's confidence in each node given its parent, in 1/255. Empty: unknown.
-	Confidence    []byte `protobuf:"bytes,5,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	Confidence []byte `protobuf:"bytes,5,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	// What each token was drawn from, under RULE_KIND_REJECTION only. Empty: point masses.
+	DrawnFrom     []*Sparse `protobuf:"bytes,6,rep,name=drawn_from,json=drawnFrom,proto3" json:"drawn_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Propose) Reset() {
 	*x = Propose{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[7]
+	mi := &file_outrider_v1_decode_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1123,7 @@ func (x *Propose) String() string {
 func (*Propose) ProtoMessage() {}
 
 func (x *Propose) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[7]
+	mi := &file_outrider_v1_decode_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1136,7 @@ func (x *Propose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Propose.ProtoReflect.Descriptor instead.
 func (*Propose) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{7}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Propose) GetEpoch() uint32 {
@@ -973,6 +1174,68 @@ func (x *Propose) GetConfidence() []byte {
 	return nil
 }
 
+func (x *Propose) GetDrawnFrom() []*Sparse {
+	if x != nil {
+		return x.DrawnFrom
+	}
+	return nil
+}
+
+// Sparse is a distribution over a few tokens (speculative.Sparse): a probability is a weight by their sum.
+type Sparse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Besides the drawn one, each once.
+	Tokens []uint32 `protobuf:"varint,1,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
+	// The drawn token's first, none 0. Empty: a point mass.
+	Weights       []byte `protobuf:"bytes,2,opt,name=weights,proto3" json:"weights,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sparse) Reset() {
+	*x = Sparse{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sparse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sparse) ProtoMessage() {}
+
+func (x *Sparse) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sparse.ProtoReflect.Descriptor instead.
+func (*Sparse) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Sparse) GetTokens() []uint32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Sparse) GetWeights() []byte {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
 // Ack says how far the edge has received the log.
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -983,7 +1246,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[8]
+	mi := &file_outrider_v1_decode_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1258,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[8]
+	mi := &file_outrider_v1_decode_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1271,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{8}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ack) GetCommitted() uint32 {
@@ -1027,7 +1290,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[9]
+	mi := &file_outrider_v1_decode_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1302,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[9]
+	mi := &file_outrider_v1_decode_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1315,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{9}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{11}
 }
 
 type Opened struct {
@@ -1070,14 +1333,16 @@ type Opened struct {
 	// 0: not at all.
 	KeepMs uint32 `protobuf:"varint,6,opt,name=keep_ms,json=keepMs,proto3" json:"keep_ms,omitempty"`
 	// Bits of a token in packed proposals; 0: this cloud reads none.
-	TokenBits     uint32 `protobuf:"varint,7,opt,name=token_bits,json=tokenBits,proto3" json:"token_bits,omitempty"`
+	TokenBits uint32 `protobuf:"varint,7,opt,name=token_bits,json=tokenBits,proto3" json:"token_bits,omitempty"`
+	// The rule in force. Empty from a cloud that knows none but coupled.
+	Rule          *Rule `protobuf:"bytes,8,opt,name=rule,proto3" json:"rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[10]
+	mi := &file_outrider_v1_decode_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1354,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[10]
+	mi := &file_outrider_v1_decode_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1367,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{10}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Opened) GetTarget() *TargetInfo {
@@ -1154,6 +1419,13 @@ func (x *Opened) GetTokenBits() uint32 {
 	return 0
 }
 
+func (x *Opened) GetRule() *Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
 type TargetInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1182,7 +1454,7 @@ type TargetInfo struct {
 
 func (x *TargetInfo) Reset() {
 	*x = TargetInfo{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[11]
+	mi := &file_outrider_v1_decode_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1466,7 @@ func (x *TargetInfo) String() string {
 func (*TargetInfo) ProtoMessage() {}
 
 func (x *TargetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[11]
+	mi := &file_outrider_v1_decode_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1479,7 @@ func (x *TargetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetInfo.ProtoReflect.Descriptor instead.
 func (*TargetInfo) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{11}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TargetInfo) GetName() string {
@@ -1306,7 +1578,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[12]
+	mi := &file_outrider_v1_decode_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1590,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[12]
+	mi := &file_outrider_v1_decode_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1603,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{12}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Commit) GetStart() uint32 {
@@ -1420,15 +1692,17 @@ type Usage struct {
 	Positions uint64 `protobuf:"varint,8,opt,name=positions,proto3" json:"positions,omitempty"`
 	// Prompt rows run, those that had been run before and were lost counted again; and leading rows of
 	// the log that were held when the session began and had not to be run.
-	Prefilled     uint64 `protobuf:"varint,9,opt,name=prefilled,proto3" json:"prefilled,omitempty"`
-	Held          uint64 `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`
+	Prefilled uint64 `protobuf:"varint,9,opt,name=prefilled,proto3" json:"prefilled,omitempty"`
+	Held      uint64 `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`
+	// Accepted tokens that the strict rule would have refused.
+	Lenient       uint64 `protobuf:"varint,11,opt,name=lenient,proto3" json:"lenient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[13]
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1714,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[13]
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1727,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{13}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Usage) GetDrafted() uint64 {
@@ -1526,6 +1800,13 @@ func (x *Usage) GetHeld() uint64 {
 	return 0
 }
 
+func (x *Usage) GetLenient() uint64 {
+	if x != nil {
+		return x.Lenient
+	}
+	return 0
+}
+
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1534,7 +1815,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[14]
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1827,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[14]
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1840,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{14}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
 }
 
 type ListModelsResponse struct {
@@ -1571,7 +1852,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1864,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1877,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListModelsResponse) GetModels() []*TargetInfo {
@@ -1616,7 +1897,7 @@ type DescribeModelRequest struct {
 
 func (x *DescribeModelRequest) Reset() {
 	*x = DescribeModelRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	mi := &file_outrider_v1_decode_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1909,7 @@ func (x *DescribeModelRequest) String() string {
 func (*DescribeModelRequest) ProtoMessage() {}
 
 func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	mi := &file_outrider_v1_decode_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1922,7 @@ func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeModelRequest.ProtoReflect.Descriptor instead.
 func (*DescribeModelRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DescribeModelRequest) GetModel() string {
@@ -1667,7 +1948,7 @@ type DescribeModelResponse struct {
 
 func (x *DescribeModelResponse) Reset() {
 	*x = DescribeModelResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	mi := &file_outrider_v1_decode_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1960,7 @@ func (x *DescribeModelResponse) String() string {
 func (*DescribeModelResponse) ProtoMessage() {}
 
 func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	mi := &file_outrider_v1_decode_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1973,7 @@ func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeModelResponse.ProtoReflect.Descriptor instead.
 func (*DescribeModelResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DescribeModelResponse) GetTarget() *TargetInfo {
@@ -1742,7 +2023,7 @@ type GetTokenizerRequest struct {
 
 func (x *GetTokenizerRequest) Reset() {
 	*x = GetTokenizerRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[18]
+	mi := &file_outrider_v1_decode_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +2035,7 @@ func (x *GetTokenizerRequest) String() string {
 func (*GetTokenizerRequest) ProtoMessage() {}
 
 func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[18]
+	mi := &file_outrider_v1_decode_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +2048,7 @@ func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTokenizerRequest.ProtoReflect.Descriptor instead.
 func (*GetTokenizerRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{18}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetTokenizerRequest) GetModel() string {
@@ -1795,7 +2076,7 @@ type GetTokenizerResponse struct {
 
 func (x *GetTokenizerResponse) Reset() {
 	*x = GetTokenizerResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[19]
+	mi := &file_outrider_v1_decode_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +2088,7 @@ func (x *GetTokenizerResponse) String() string {
 func (*GetTokenizerResponse) ProtoMessage() {}
 
 func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[19]
+	mi := &file_outrider_v1_decode_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +2101,7 @@ func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTokenizerResponse.ProtoReflect.Descriptor instead.
 func (*GetTokenizerResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{19}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetTokenizerResponse) GetData() []byte {
@@ -1845,7 +2126,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x0eDecodeResponse\x12-\n" +
 	"\x06opened\x18\x01 \x01(\v2\x13.outrider.v1.OpenedH\x00R\x06opened\x12-\n" +
 	"\x06commit\x18\x02 \x01(\v2\x13.outrider.v1.CommitH\x00R\x06commitB\t\n" +
-	"\amessage\"\xdb\x04\n" +
+	"\amessage\"\x82\x05\n" +
 	"\x04Open\x12\x18\n" +
 	"\asession\x18\x01 \x01(\fR\asession\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1e\n" +
@@ -1874,7 +2155,15 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\n" +
 	"constraint\x18\x11 \x01(\v2\x17.outrider.v1.ConstraintR\n" +
 	"constraint\x12\x1a\n" +
-	"\blogprobs\x18\x12 \x01(\rR\blogprobs\"\xa1\x03\n" +
+	"\blogprobs\x18\x12 \x01(\rR\blogprobs\x12%\n" +
+	"\x04rule\x18\x13 \x01(\v2\x11.outrider.v1.RuleR\x04rule\"\xbe\x01\n" +
+	"\x04Rule\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.outrider.v1.RuleKindR\x04kind\x12(\n" +
+	"\x02by\x18\x02 \x01(\x0e2\x18.outrider.v1.LenientKindR\x02by\x12\x1c\n" +
+	"\tthreshold\x18\x03 \x01(\x02R\tthreshold\x12\x13\n" +
+	"\x05top_k\x18\x04 \x01(\rR\x04topK\x12\x18\n" +
+	"\aepsilon\x18\x05 \x01(\x02R\aepsilon\x12\x14\n" +
+	"\x05delta\x18\x06 \x01(\x02R\x05delta\"\xa1\x03\n" +
 	"\bSampling\x12 \n" +
 	"\vtemperature\x18\x01 \x01(\x02R\vtemperature\x12\x13\n" +
 	"\x05top_k\x18\x02 \x01(\rR\x04topK\x12\x13\n" +
@@ -1900,7 +2189,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12\x16\n" +
 	"\x06values\x18\x03 \x03(\x02R\x06values\";\n" +
 	"\bRunAhead\x12/\n" +
-	"\x14max_passes_per_token\x18\x01 \x01(\x02R\x11maxPassesPerToken\"\x87\x01\n" +
+	"\x14max_passes_per_token\x18\x01 \x01(\x02R\x11maxPassesPerToken\"\xbb\x01\n" +
 	"\aPropose\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x16\n" +
@@ -1908,10 +2197,15 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\aparents\x18\x04 \x03(\rR\aparents\x12\x1e\n" +
 	"\n" +
 	"confidence\x18\x05 \x01(\fR\n" +
-	"confidence\"#\n" +
+	"confidence\x122\n" +
+	"\n" +
+	"drawn_from\x18\x06 \x03(\v2\x13.outrider.v1.SparseR\tdrawnFrom\":\n" +
+	"\x06Sparse\x12\x16\n" +
+	"\x06tokens\x18\x01 \x03(\rR\x06tokens\x12\x18\n" +
+	"\aweights\x18\x02 \x01(\fR\aweights\"#\n" +
 	"\x03Ack\x12\x1c\n" +
 	"\tcommitted\x18\x01 \x01(\rR\tcommitted\"\b\n" +
-	"\x06Cancel\"\xcb\x01\n" +
+	"\x06Cancel\"\xf2\x01\n" +
 	"\x06Opened\x12/\n" +
 	"\x06target\x18\x01 \x01(\v2\x17.outrider.v1.TargetInfoR\x06target\x12\x12\n" +
 	"\x04held\x18\x02 \x01(\rR\x04held\x12\x16\n" +
@@ -1920,7 +2214,8 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05exact\x18\x05 \x01(\bR\x05exact\x12\x17\n" +
 	"\akeep_ms\x18\x06 \x01(\rR\x06keepMs\x12\x1d\n" +
 	"\n" +
-	"token_bits\x18\a \x01(\rR\ttokenBits\"\xcb\x02\n" +
+	"token_bits\x18\a \x01(\rR\ttokenBits\x12%\n" +
+	"\x04rule\x18\b \x01(\v2\x11.outrider.v1.RuleR\x04rule\"\xcb\x02\n" +
 	"\n" +
 	"TargetInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -1948,7 +2243,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x06finish\x18\b \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12(\n" +
 	"\x05usage\x18\t \x01(\v2\x12.outrider.v1.UsageR\x05usage\x121\n" +
 	"\blogprobs\x18\n" +
-	" \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\x8e\x02\n" +
+	" \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xa8\x02\n" +
 	"\x05Usage\x12\x18\n" +
 	"\adrafted\x18\x01 \x01(\x04R\adrafted\x12\x16\n" +
 	"\x06judged\x18\x02 \x01(\x04R\x06judged\x12\x1a\n" +
@@ -1960,7 +2255,8 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\tpositions\x18\b \x01(\x04R\tpositions\x12\x1c\n" +
 	"\tprefilled\x18\t \x01(\x04R\tprefilled\x12\x12\n" +
 	"\x04held\x18\n" +
-	" \x01(\x04R\x04held\"\x13\n" +
+	" \x01(\x04R\x04held\x12\x18\n" +
+	"\alenient\x18\v \x01(\x04R\alenient\"\x13\n" +
 	"\x11ListModelsRequest\"E\n" +
 	"\x12ListModelsResponse\x12/\n" +
 	"\x06models\x18\x01 \x03(\v2\x17.outrider.v1.TargetInfoR\x06models\",\n" +
@@ -1977,7 +2273,16 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1c\n" +
 	"\ttokenizer\x18\x02 \x01(\fR\ttokenizer\"*\n" +
 	"\x14GetTokenizerResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data*\x95\x01\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data*l\n" +
+	"\bRuleKind\x12\x19\n" +
+	"\x15RULE_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11RULE_KIND_COUPLED\x10\x01\x12\x17\n" +
+	"\x13RULE_KIND_REJECTION\x10\x02\x12\x15\n" +
+	"\x11RULE_KIND_LENIENT\x10\x03*]\n" +
+	"\vLenientKind\x12\x1c\n" +
+	"\x18LENIENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12LENIENT_KIND_TOP_K\x10\x01\x12\x18\n" +
+	"\x14LENIENT_KIND_TYPICAL\x10\x02*\x95\x01\n" +
 	"\vTargetState\x12\x1c\n" +
 	"\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14TARGET_STATE_SERVING\x10\x01\x12\x18\n" +
@@ -2018,66 +2323,75 @@ func file_outrider_v1_decode_proto_rawDescGZIP() []byte {
 	return file_outrider_v1_decode_proto_rawDescData
 }
 
-var file_outrider_v1_decode_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_outrider_v1_decode_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_outrider_v1_decode_proto_goTypes = []any{
-	(TargetState)(0),              // 0: outrider.v1.TargetState
-	(Fate)(0),                     // 1: outrider.v1.Fate
-	(Finish)(0),                   // 2: outrider.v1.Finish
-	(*DecodeRequest)(nil),         // 3: outrider.v1.DecodeRequest
-	(*DecodeResponse)(nil),        // 4: outrider.v1.DecodeResponse
-	(*Open)(nil),                  // 5: outrider.v1.Open
-	(*Sampling)(nil),              // 6: outrider.v1.Sampling
-	(*Constraint)(nil),            // 7: outrider.v1.Constraint
-	(*Logprobs)(nil),              // 8: outrider.v1.Logprobs
-	(*RunAhead)(nil),              // 9: outrider.v1.RunAhead
-	(*Propose)(nil),               // 10: outrider.v1.Propose
-	(*Ack)(nil),                   // 11: outrider.v1.Ack
-	(*Cancel)(nil),                // 12: outrider.v1.Cancel
-	(*Opened)(nil),                // 13: outrider.v1.Opened
-	(*TargetInfo)(nil),            // 14: outrider.v1.TargetInfo
-	(*Commit)(nil),                // 15: outrider.v1.Commit
-	(*Usage)(nil),                 // 16: outrider.v1.Usage
-	(*ListModelsRequest)(nil),     // 17: outrider.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 18: outrider.v1.ListModelsResponse
-	(*DescribeModelRequest)(nil),  // 19: outrider.v1.DescribeModelRequest
-	(*DescribeModelResponse)(nil), // 20: outrider.v1.DescribeModelResponse
-	(*GetTokenizerRequest)(nil),   // 21: outrider.v1.GetTokenizerRequest
-	(*GetTokenizerResponse)(nil),  // 22: outrider.v1.GetTokenizerResponse
-	nil,                           // 23: outrider.v1.Sampling.LogitBiasEntry
+	(RuleKind)(0),                 // 0: outrider.v1.RuleKind
+	(LenientKind)(0),              // 1: outrider.v1.LenientKind
+	(TargetState)(0),              // 2: outrider.v1.TargetState
+	(Fate)(0),                     // 3: outrider.v1.Fate
+	(Finish)(0),                   // 4: outrider.v1.Finish
+	(*DecodeRequest)(nil),         // 5: outrider.v1.DecodeRequest
+	(*DecodeResponse)(nil),        // 6: outrider.v1.DecodeResponse
+	(*Open)(nil),                  // 7: outrider.v1.Open
+	(*Rule)(nil),                  // 8: outrider.v1.Rule
+	(*Sampling)(nil),              // 9: outrider.v1.Sampling
+	(*Constraint)(nil),            // 10: outrider.v1.Constraint
+	(*Logprobs)(nil),              // 11: outrider.v1.Logprobs
+	(*RunAhead)(nil),              // 12: outrider.v1.RunAhead
+	(*Propose)(nil),               // 13: outrider.v1.Propose
+	(*Sparse)(nil),                // 14: outrider.v1.Sparse
+	(*Ack)(nil),                   // 15: outrider.v1.Ack
+	(*Cancel)(nil),                // 16: outrider.v1.Cancel
+	(*Opened)(nil),                // 17: outrider.v1.Opened
+	(*TargetInfo)(nil),            // 18: outrider.v1.TargetInfo
+	(*Commit)(nil),                // 19: outrider.v1.Commit
+	(*Usage)(nil),                 // 20: outrider.v1.Usage
+	(*ListModelsRequest)(nil),     // 21: outrider.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 22: outrider.v1.ListModelsResponse
+	(*DescribeModelRequest)(nil),  // 23: outrider.v1.DescribeModelRequest
+	(*DescribeModelResponse)(nil), // 24: outrider.v1.DescribeModelResponse
+	(*GetTokenizerRequest)(nil),   // 25: outrider.v1.GetTokenizerRequest
+	(*GetTokenizerResponse)(nil),  // 26: outrider.v1.GetTokenizerResponse
+	nil,                           // 27: outrider.v1.Sampling.LogitBiasEntry
 }
 var file_outrider_v1_decode_proto_depIdxs = []int32{
-	5,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
-	10, // 1: outrider.v1.DecodeRequest.propose:type_name -> outrider.v1.Propose
-	11, // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
-	12, // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
-	13, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
-	15, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
-	6,  // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
-	9,  // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
-	7,  // 8: outrider.v1.Open.constraint:type_name -> outrider.v1.Constraint
-	23, // 9: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
-	14, // 10: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
-	0,  // 11: outrider.v1.TargetInfo.state:type_name -> outrider.v1.TargetState
-	1,  // 12: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
-	2,  // 13: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
-	16, // 14: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
-	8,  // 15: outrider.v1.Commit.logprobs:type_name -> outrider.v1.Logprobs
-	14, // 16: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
-	14, // 17: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
-	3,  // 18: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
-	17, // 19: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
-	19, // 20: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
-	21, // 21: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
-	4,  // 22: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
-	18, // 23: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
-	20, // 24: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
-	22, // 25: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
-	22, // [22:26] is the sub-list for method output_type
-	18, // [18:22] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	7,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
+	13, // 1: outrider.v1.DecodeRequest.propose:type_name -> outrider.v1.Propose
+	15, // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
+	16, // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
+	17, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
+	19, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
+	9,  // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
+	12, // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
+	10, // 8: outrider.v1.Open.constraint:type_name -> outrider.v1.Constraint
+	8,  // 9: outrider.v1.Open.rule:type_name -> outrider.v1.Rule
+	0,  // 10: outrider.v1.Rule.kind:type_name -> outrider.v1.RuleKind
+	1,  // 11: outrider.v1.Rule.by:type_name -> outrider.v1.LenientKind
+	27, // 12: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
+	14, // 13: outrider.v1.Propose.drawn_from:type_name -> outrider.v1.Sparse
+	18, // 14: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
+	8,  // 15: outrider.v1.Opened.rule:type_name -> outrider.v1.Rule
+	2,  // 16: outrider.v1.TargetInfo.state:type_name -> outrider.v1.TargetState
+	3,  // 17: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
+	4,  // 18: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
+	20, // 19: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
+	11, // 20: outrider.v1.Commit.logprobs:type_name -> outrider.v1.Logprobs
+	18, // 21: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
+	18, // 22: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
+	5,  // 23: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
+	21, // 24: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
+	23, // 25: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
+	25, // 26: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
+	6,  // 27: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
+	22, // 28: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
+	24, // 29: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
+	26, // 30: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_decode_proto_init() }
@@ -2101,8 +2415,8 @@ func file_outrider_v1_decode_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_decode_proto_rawDesc), len(file_outrider_v1_decode_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   21,
+			NumEnums:      5,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

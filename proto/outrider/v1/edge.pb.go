@@ -172,7 +172,9 @@ type GenerateRequest struct {
 	// 0: none; n: tokens carry their log probability and the n-1 most probable tokens there, 21 at most.
 	Logprobs uint32 `protobuf:"varint,14,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// Where the answer may be written.
-	Mode          Mode `protobuf:"varint,15,opt,name=mode,proto3,enum=outrider.v1.Mode" json:"mode,omitempty"`
+	Mode Mode `protobuf:"varint,15,opt,name=mode,proto3,enum=outrider.v1.Mode" json:"mode,omitempty"`
+	// When a drafted token is accepted; unset: the edge's configuration decides.
+	Rule          *Rule `protobuf:"bytes,16,opt,name=rule,proto3" json:"rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,6 +323,13 @@ func (x *GenerateRequest) GetMode() Mode {
 		return x.Mode
 	}
 	return Mode_MODE_UNSPECIFIED
+}
+
+func (x *GenerateRequest) GetRule() *Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
 }
 
 type isGenerateRequest_Input interface {
@@ -871,8 +880,8 @@ type Summary struct {
 	TotalUs      uint64 `protobuf:"varint,9,opt,name=total_us,json=totalUs,proto3" json:"total_us,omitempty"`
 	Drafted      uint64 `protobuf:"varint,10,opt,name=drafted,proto3" json:"drafted,omitempty"`
 	Unverified   uint64 `protobuf:"varint,11,opt,name=unverified,proto3" json:"unverified,omitempty"`
-	// False when a resume met other numerics, unverified tokens were given, or the target is
-	// shape_dependent.
+	// False when a resume met other numerics, unverified tokens were given, the target is shape_dependent,
+	// or the rule is not a strict one.
 	Exact bool `protobuf:"varint,12,opt,name=exact,proto3" json:"exact,omitempty"`
 	// Bytes of Open messages.
 	OpeningBytes uint64 `protobuf:"varint,13,opt,name=opening_bytes,json=openingBytes,proto3" json:"opening_bytes,omitempty"`
@@ -886,8 +895,11 @@ type Summary struct {
 	Cost          float64 `protobuf:"fixed64,18,opt,name=cost,proto3" json:"cost,omitempty"`
 	CostCloudOnly float64 `protobuf:"fixed64,19,opt,name=cost_cloud_only,json=costCloudOnly,proto3" json:"cost_cloud_only,omitempty"`
 	// Energy that the whole device used meanwhile; 0: not known.
-	DeviceJoules  float64  `protobuf:"fixed64,20,opt,name=device_joules,json=deviceJoules,proto3" json:"device_joules,omitempty"`
-	Origins       *Origins `protobuf:"bytes,21,opt,name=origins,proto3" json:"origins,omitempty"`
+	DeviceJoules float64  `protobuf:"fixed64,20,opt,name=device_joules,json=deviceJoules,proto3" json:"device_joules,omitempty"`
+	Origins      *Origins `protobuf:"bytes,21,opt,name=origins,proto3" json:"origins,omitempty"`
+	// When drafted tokens were accepted, and whether the text has the target's distribution.
+	Rule          *Rule `protobuf:"bytes,22,opt,name=rule,proto3" json:"rule,omitempty"`
+	Lossless      bool  `protobuf:"varint,23,opt,name=lossless,proto3" json:"lossless,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1067,6 +1079,20 @@ func (x *Summary) GetOrigins() *Origins {
 		return x.Origins
 	}
 	return nil
+}
+
+func (x *Summary) GetRule() *Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *Summary) GetLossless() bool {
+	if x != nil {
+		return x.Lossless
+	}
+	return false
 }
 
 // Tokens by how they came; device: the draft alone, unverified.
@@ -1465,7 +1491,7 @@ var File_outrider_v1_edge_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
-	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xc3\x04\n" +
+	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xea\x04\n" +
 	"\x0fGenerateRequest\x12\x18\n" +
 	"\x06prompt\x18\x01 \x01(\tH\x00R\x06prompt\x12?\n" +
 	"\fconversation\x18\x02 \x01(\v2\x19.outrider.v1.ConversationH\x00R\fconversation\x121\n" +
@@ -1487,7 +1513,8 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"constraint\x18\r \x01(\v2\x17.outrider.v1.ConstraintR\n" +
 	"constraint\x12\x1a\n" +
 	"\blogprobs\x18\x0e \x01(\rR\blogprobs\x12%\n" +
-	"\x04mode\x18\x0f \x01(\x0e2\x11.outrider.v1.ModeR\x04modeB\a\n" +
+	"\x04mode\x18\x0f \x01(\x0e2\x11.outrider.v1.ModeR\x04mode\x12%\n" +
+	"\x04rule\x18\x10 \x01(\v2\x11.outrider.v1.RuleR\x04ruleB\a\n" +
 	"\x05input\"\xd5\x01\n" +
 	"\aRouting\x12\x14\n" +
 	"\x05where\x18\x01 \x01(\tR\x05where\x12%\n" +
@@ -1531,7 +1558,7 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
 	"unverified\x18\x05 \x01(\bR\n" +
 	"unverified\x121\n" +
-	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xf8\x05\n" +
+	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xbb\x06\n" +
 	"\aSummary\x12+\n" +
 	"\x06finish\x18\x01 \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\rR\fpromptTokens\x12)\n" +
@@ -1557,7 +1584,9 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x04cost\x18\x12 \x01(\x01R\x04cost\x12&\n" +
 	"\x0fcost_cloud_only\x18\x13 \x01(\x01R\rcostCloudOnly\x12#\n" +
 	"\rdevice_joules\x18\x14 \x01(\x01R\fdeviceJoules\x12.\n" +
-	"\aorigins\x18\x15 \x01(\v2\x14.outrider.v1.OriginsR\aorigins\"\x90\x01\n" +
+	"\aorigins\x18\x15 \x01(\v2\x14.outrider.v1.OriginsR\aorigins\x12%\n" +
+	"\x04rule\x18\x16 \x01(\v2\x11.outrider.v1.RuleR\x04rule\x12\x1a\n" +
+	"\blossless\x18\x17 \x01(\bR\blossless\"\x90\x01\n" +
 	"\aOrigins\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\x04R\x06device\x12\x1a\n" +
 	"\baccepted\x18\x02 \x01(\x04R\baccepted\x12\x1e\n" +
@@ -1648,11 +1677,12 @@ var file_outrider_v1_edge_proto_goTypes = []any{
 	(*Sampling)(nil),         // 16: outrider.v1.Sampling
 	(*RunAhead)(nil),         // 17: outrider.v1.RunAhead
 	(*Constraint)(nil),       // 18: outrider.v1.Constraint
-	(Fate)(0),                // 19: outrider.v1.Fate
-	(*Logprobs)(nil),         // 20: outrider.v1.Logprobs
-	(Finish)(0),              // 21: outrider.v1.Finish
-	(*Usage)(nil),            // 22: outrider.v1.Usage
-	(*TargetInfo)(nil),       // 23: outrider.v1.TargetInfo
+	(*Rule)(nil),             // 19: outrider.v1.Rule
+	(Fate)(0),                // 20: outrider.v1.Fate
+	(*Logprobs)(nil),         // 21: outrider.v1.Logprobs
+	(Finish)(0),              // 22: outrider.v1.Finish
+	(*Usage)(nil),            // 23: outrider.v1.Usage
+	(*TargetInfo)(nil),       // 24: outrider.v1.TargetInfo
 }
 var file_outrider_v1_edge_proto_depIdxs = []int32{
 	4,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
@@ -1661,31 +1691,33 @@ var file_outrider_v1_edge_proto_depIdxs = []int32{
 	17, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
 	18, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
 	0,  // 5: outrider.v1.GenerateRequest.mode:type_name -> outrider.v1.Mode
-	0,  // 6: outrider.v1.Routing.mode:type_name -> outrider.v1.Mode
-	5,  // 7: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
-	8,  // 8: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
-	9,  // 9: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
-	7,  // 10: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
-	19, // 11: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
-	20, // 12: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
-	21, // 13: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
-	22, // 14: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
-	3,  // 15: outrider.v1.Summary.routing:type_name -> outrider.v1.Routing
-	10, // 16: outrider.v1.Summary.origins:type_name -> outrider.v1.Origins
-	15, // 17: outrider.v1.StatsResponse.where:type_name -> outrider.v1.StatsResponse.WhereEntry
-	10, // 18: outrider.v1.StatsResponse.origins:type_name -> outrider.v1.Origins
-	23, // 19: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
-	2,  // 20: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
-	13, // 21: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
-	11, // 22: outrider.v1.EdgeService.Stats:input_type -> outrider.v1.StatsRequest
-	6,  // 23: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
-	14, // 24: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
-	12, // 25: outrider.v1.EdgeService.Stats:output_type -> outrider.v1.StatsResponse
-	23, // [23:26] is the sub-list for method output_type
-	20, // [20:23] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	19, // 6: outrider.v1.GenerateRequest.rule:type_name -> outrider.v1.Rule
+	0,  // 7: outrider.v1.Routing.mode:type_name -> outrider.v1.Mode
+	5,  // 8: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
+	8,  // 9: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
+	9,  // 10: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
+	7,  // 11: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
+	20, // 12: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
+	21, // 13: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
+	22, // 14: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
+	23, // 15: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
+	3,  // 16: outrider.v1.Summary.routing:type_name -> outrider.v1.Routing
+	10, // 17: outrider.v1.Summary.origins:type_name -> outrider.v1.Origins
+	19, // 18: outrider.v1.Summary.rule:type_name -> outrider.v1.Rule
+	15, // 19: outrider.v1.StatsResponse.where:type_name -> outrider.v1.StatsResponse.WhereEntry
+	10, // 20: outrider.v1.StatsResponse.origins:type_name -> outrider.v1.Origins
+	24, // 21: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
+	2,  // 22: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
+	13, // 23: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
+	11, // 24: outrider.v1.EdgeService.Stats:input_type -> outrider.v1.StatsRequest
+	6,  // 25: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
+	14, // 26: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
+	12, // 27: outrider.v1.EdgeService.Stats:output_type -> outrider.v1.StatsResponse
+	25, // [25:28] is the sub-list for method output_type
+	22, // [22:25] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_edge_proto_init() }

@@ -79,7 +79,7 @@ export function bodyOf(path, s, supports) {
   if (s.system.trim()) messages.unshift({ role: "system", content: s.system.trim() });
   const outrider = { tokens: true, pending: true, progress: true };
   if (s.mode && supports.modes?.includes(s.mode)) outrider.mode = s.mode;
-  if (s.acceptance && supports.acceptance?.includes(s.acceptance)) outrider.acceptance = s.acceptance;
+  if (s.acceptance && supports.acceptance?.includes(s.acceptance)) outrider.rule = s.acceptance;
   if (s.fallback && supports.fallback?.includes(s.fallback)) outrider.fallback = s.fallback;
   if (s.depth > 0 && supports.max_depth > 0) outrider.depth = Math.min(s.depth, supports.max_depth);
   const body = { messages, stream: true, stream_options: { include_usage: true }, temperature: s.temperature, outrider };
