@@ -84,7 +84,7 @@ func SummaryToProto(s Summary) *outriderv1.Summary {
 		TotalUs: uint64(s.Total.Microseconds()), Drafted: uint64(s.Drafted), Unverified: uint64(s.Unverified), Exact: s.Exact,
 		ShapeDependent: s.ShapeDependent, OpeningBytes: uint64(s.Opening), PrefixTokens: uint32(s.Prefix), DraftHeld: uint32(s.DraftHeld),
 		Routing: routingToProto(s.Routing), Cost: s.Cost, CostCloudOnly: s.CostCloudOnly, DeviceJoules: s.Joules, Origins: originsToProto(s.Origins),
-		Routing: routingToProto(s.Routing), Rule: backend.RuleToProto(s.Rule), Lossless: s.Lossless,
+		Rule: backend.RuleToProto(s.Rule), Lossless: s.Lossless,
 	}
 }
 

@@ -55,8 +55,8 @@ func TestDepthAndSupports(t *testing.T) {
 		MaxDepth                    int `json:"max_depth"`
 	}
 	for draft, want := range map[string]supports{
-		"small": {[]string{"cooperative", "auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud"}, []string{"coupled"}, []string{"wait", "fail", "draft"}, maxDepth},
-		"":      {[]string{"cooperative", "prefer_in_cloud", "only_in_cloud"}, []string{"coupled"}, []string{"wait", "fail"}, 0},
+		"small": {[]string{"cooperative", "auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud"}, rules(), []string{"wait", "fail", "draft"}, maxDepth},
+		"":      {[]string{"cooperative", "prefer_in_cloud", "only_in_cloud"}, rules(), []string{"wait", "fail"}, 0},
 	} {
 		f.status.Draft = draft
 		_, body := serve(t, f, Config{}).call("GET", "/outrider/status", "")

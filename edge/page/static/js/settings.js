@@ -69,7 +69,7 @@ export class SettingsDialog {
     const choose = (name, list, first = "") => field(name, t(name), select(s[name] || first, list.map((v) => [v, t(`${name}_${v}`)]), set(name)));
     const speculation = [
       some(x.modes) ? choose("mode", ["", ...x.modes]) : null,
-      some(x.acceptance) ? choose("acceptance", x.acceptance, x.acceptance[0]) : null,
+      some(x.acceptance) ? choose("acceptance", ["", ...x.acceptance]) : null,
       x.max_depth > 0 ? ranged("depth", t("depth"), slider(s.depth, { min: 0, max: x.max_depth, step: 1 }, set("depth"), (v) => (v ? String(v) : t("depthAuto"))), t("depthHelp")) : null,
       some(x.fallback) ? choose("fallback", ["", ...x.fallback]) : null,
     ].filter(Boolean);

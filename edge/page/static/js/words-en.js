@@ -169,6 +169,7 @@ export const en = {
   mode_prefer_in_cloud: "Cloud, if in reach",
   mode_only_in_cloud: "Cloud only",
   acceptance: "Acceptance rule",
+  acceptance_: "As the edge is set",
   acceptance_coupled: "Coupled, exact",
   acceptance_rejection: "Rejection sampling",
   acceptance_lenient: "Lenient, not exact",

@@ -169,6 +169,7 @@ export const zh = {
   mode_prefer_in_cloud: "优先云端",
   mode_only_in_cloud: "只在云端",
   acceptance: "采纳规则",
+  acceptance_: "按边缘端设置",
   acceptance_coupled: "耦合：与目标模型一字不差",
   acceptance_rejection: "拒绝采样：与目标模型同分布",
   acceptance_lenient: "宽松：更快，但不保证原话",
