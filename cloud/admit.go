@@ -57,7 +57,7 @@ func (l *loop) newSession(r *request) *session {
 	now := l.now()
 	l.lastOrder++
 	return &session{tenant: l.tenantOf(r.key.tenant), id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, logprobs: r.logprobs, name: r.name, span: r.span, connected: true, opened: now, served: now,
-		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, sent: len(r.tokens), acked: len(r.tokens), notify: make(chan struct{}, 1),
+		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, out: outbox{sent: len(r.tokens)}, acked: len(r.tokens), notify: make(chan struct{}, 1),
 		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window, Drawn: r.setup.Rule.Kind == speculative.Rejection},
 		v: speculative.NewVerifier(speculative.VerifierConfig{
 			PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes, Chains: !l.info.Trees,
@@ -130,17 +130,15 @@ func (l *loop) describe() *outriderv1.TargetInfo {
 	return t
 }
 
-// received handles one message, or the end of the receiving side.
-func (l *loop) received(s *session, m *outriderv1.DecodeRequest, err error) (more bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// handle handles one message, or the end of the receiving side.
+func (l *loop) handle(s *session, m *outriderv1.DecodeRequest, err error) {
 	if s.over {
-		return false
+		return
 	}
 	if errors.Is(err, io.EOF) { // the client goes away on purpose
 		s.finish(speculative.FinishCancelled)
 		l.keep(s)
-		return false
+		return
 	}
 	if err == nil {
 		err = s.handle(m, l.now(), l.info.VocabularySize, l.c.Window)
@@ -153,28 +151,17 @@ func (l *loop) received(s *session, m *outriderv1.DecodeRequest, err error) (mor
 			l.c.Logger.Info("a stream broke the protocol", "request", s.name, "target", l.target.Name, "error", err)
 		}
 		s.end(err)
-		return false
+		return
 	}
 	l.keep(s) // it may have been cancelled
 	l.mark(s)
-	return !s.over
-}
-
-// take returns what the handler has to send.
-func (l *loop) take(s *session) (out []*outriderv1.Commit, over bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if out, s.out = s.out, nil; len(out) > 0 {
-		last := out[len(out)-1]
-		s.sent = int(last.GetStart()) + len(last.GetTokens())
-	}
-	return out, s.over, s.err
 }
 
 // expireDeadline ends a session whose time is up.
 func (l *loop) expireDeadline(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.collect()
 	if !s.over {
 		s.finish(speculative.FinishDeadline)
 		l.keep(s)
@@ -186,6 +173,7 @@ func (l *loop) expireDeadline(s *session) {
 func (l *loop) leave(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.collect()
 	if l.sessions[s.id] != s || !s.connected {
 		return // fenced: a newer stream has taken over
 	}

@@ -78,7 +78,7 @@ func FuzzSession(f *testing.F) {
 	seedFrames(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		log := promptOf(1, 8)
-		s := &session{notify: make(chan struct{}, 1), sent: 9, acked: 8, v: speculative.NewVerifier(speculative.VerifierConfig{
+		s := &session{notify: make(chan struct{}, 1), out: outbox{sent: 9}, acked: 8, v: speculative.NewVerifier(speculative.VerifierConfig{
 			PromptLength: 8, Window: 32, Credit: 4, Ending: speculative.Ending{MaxLength: 60}}, log)}
 		for range 2 { // the second is a duplicate
 			var m outriderv1.DecodeRequest
@@ -91,8 +91,8 @@ func FuzzSession(f *testing.F) {
 				}
 				return
 			}
-			if s.v.Pending() > 32 || s.acked > s.sent {
-				t.Fatalf("%d nodes pending, %d acknowledged of %d", s.v.Pending(), s.acked, s.sent)
+			if s.v.Pending() > 32 || s.acked > s.out.length() {
+				t.Fatalf("%d nodes pending, %d acknowledged of %d", s.v.Pending(), s.acked, s.out.length())
 			}
 			if o := s.v.Offer(2, 100); o.Ready && o.Prefill == 0 {
 				seg := s.v.Begin(len(o.Values))

@@ -26,6 +26,8 @@ type loop struct {
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when run has ended
 
+	in inbox
+
 	mu        sync.Mutex
 	sessions  map[sessionID]*session
 	connected int
@@ -99,6 +101,7 @@ func (l *loop) run(ctx context.Context) {
 		l.mu.Lock()
 		now := l.now()
 		l.checkGeneration()
+		l.collect()
 		l.expire(now)
 		l.expirePrefixes(now)
 		l.ring(now)

@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 
 	"github.com/outrider-llm/outrider/speculative"
@@ -15,32 +14,55 @@ type tenant struct {
 	decode, prompts readyQueue
 }
 
-// readyQueue holds the sessions that are ready, the most urgent first. Those that have changed since,
-// or have gone, are found out when they are taken.
-type readyQueue []*session
+// readyQueue is a heap of the sessions that are ready, the most urgent first. Those that have changed
+// since, or have gone, are found out when they are taken. The keys lie in it: sessions are all over
+// memory.
+type readyQueue []entry
 
-// Len implements heap.Interface.
-func (q readyQueue) Len() int { return len(q) }
-
-// Less implements heap.Interface.
-func (q readyQueue) Less(i, j int) bool {
-	return q[i].due < q[j].due || q[i].due == q[j].due && q[i].order < q[j].order
+type entry struct {
+	due   speculative.Time
+	order uint64
+	s     *session
 }
 
-// Swap implements heap.Interface.
-func (q readyQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (e *entry) before(o *entry) bool { return e.due < o.due || e.due == o.due && e.order < o.order }
 
-// Push implements heap.Interface.
-func (q *readyQueue) Push(x any) { *q = append(*q, x.(*session)) }
+func (q *readyQueue) push(e entry) {
+	h := append(*q, e)
+	*q = h
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 4
+		if !e.before(&h[up]) {
+			break
+		}
+		h[i], i = h[up], up
+	}
+	h[i] = e
+}
 
-// Pop implements heap.Interface.
-func (q *readyQueue) Pop() any {
-	old := *q
-	last := len(old) - 1
-	s := old[last]
-	old[last] = nil
-	*q = old[:last]
-	return s
+func (q *readyQueue) pop() *session {
+	h := *q
+	first, last := h[0].s, len(h)-1
+	e := h[last]
+	h[last] = entry{}
+	h = h[:last]
+	*q = h
+	for i := 0; last > 0; {
+		least := &e
+		at := i
+		for k := 4*i + 1; k < min(4*i+5, last); k++ {
+			if h[k].before(least) {
+				least, at = &h[k], k
+			}
+		}
+		h[i] = *least
+		if at == i {
+			break
+		}
+		i = at
+	}
+	return first
 }
 
 // tenantOf returns the tenant of that name, for one more session.
@@ -77,23 +99,23 @@ func (l *loop) leaveTenant(t *tenant) {
 func (l *loop) enqueue(s *session, now speculative.Time) {
 	s.marked = true
 	q := &s.tenant.decode
-	if s.due = s.served; s.offer.Prefill > 0 {
+	due := s.served
+	if s.offer.Prefill > 0 {
 		q = &s.tenant.prompts
 	} else {
-		s.due = max(s.due, l.behindAt(s, now))
+		due = max(due, l.behindAt(s, now))
 	}
-	heap.Push(q, s)
+	q.push(entry{due, s.order, s})
 }
 
-// candidates takes out the most urgent of those that are ready, twice as many as a step has room for
-// in all, so that a step's cost does not grow with the number of sessions. Where tenants compete, none
+// candidates takes out the most urgent of those that are ready, a quarter more than a step has room for, so that a step's cost does not grow with the number of sessions. Where tenants compete, none
 // crowds the others out.
 func (l *loop) candidates(now speculative.Time, ratio float64) (bids []speculative.Bid, who []*session) {
-	room := 2 * l.c.StepSequences
+	room := l.c.StepSequences * 5 / 4
 	bids, who = l.bidBuffer[:0], l.whoBuffer[:0]
 	take := func(q *readyQueue, n int) {
 		for n > 0 && len(*q) > 0 {
-			s := heap.Pop(q).(*session)
+			s := q.pop()
 			if !s.runnable() || (!s.fresh && !l.evaluate(s, now, ratio)) {
 				s.marked, s.readyAt = false, 0
 				continue

@@ -46,7 +46,8 @@ func (l *loop) turn(t testing.TB, now speculative.Time) []share {
 		t.Fatal(err)
 	}
 	for _, sh := range shares { // the edges keep up
-		sh.s.out, sh.s.acked, sh.s.sent = nil, len(sh.s.v.Log()), len(sh.s.v.Log())
+		_, _, _ = sh.s.out.take()
+		sh.s.acked = len(sh.s.v.Log())
 		_ = sh.s.v.Ack(sh.s.acked)
 		sh.s.served = now
 	}

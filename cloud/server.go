@@ -161,7 +161,7 @@ func (s *Server) Decode(stream decodeStream) error {
 // logEnd tells of a stream that has ended.
 func (s *Server) logEnd(l *loop, r *request, ss *session, took time.Duration, err error) {
 	l.mu.Lock()
-	tokens, finish := ss.sent-len(r.tokens), ss.v.Finished()
+	tokens, finish := ss.out.length()-len(r.tokens), ss.v.Finished()
 	l.mu.Unlock()
 	s.c.Logger.Info("a session's stream ended", "request", r.name, "target", l.target.Name, "stream", r.stream, "tokens", tokens,
 		"finish", finish, "took", took, "error", err)
@@ -195,7 +195,7 @@ func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *out
 			l.expireDeadline(ss)
 		case <-ss.notify:
 		}
-		out, over, end := l.take(ss)
+		out, over, end := ss.out.take()
 		for _, c := range out {
 			l.m.down.Add(float64(proto.Size(c)))
 			if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Commit{Commit: c}}); err != nil {
@@ -222,7 +222,7 @@ func receive(stream decodeStream, l *loop, ss *session) {
 		if err == nil {
 			l.m.up.Add(float64(proto.Size(m)))
 		}
-		if !l.received(ss, m, err) {
+		if !l.deliver(ss, m, err) {
 			return
 		}
 		if n++; n < burstMessages {

@@ -48,8 +48,7 @@ type session struct {
 	idleSince speculative.Time
 
 	tenant    *tenant
-	marked    bool             // listed: to be looked at, or ready
-	due       speculative.Time // when it is to be served, for its place among those that are ready
+	marked    bool // listed: to be looked at, or ready
 	markedAt  speculative.Time
 	offer     speculative.Offer
 	fresh     bool             // offer is up to date
@@ -63,10 +62,10 @@ type session struct {
 	spoke     bool              // has committed something
 	counted   speculative.Usage // in the metrics
 
-	out    []*outriderv1.Commit
-	sent   int           // length of the log as handed to the stream
-	acked  int           // and as acknowledged
-	over   bool          // nothing follows out
+	mail   int // messages in the loop's inbox, guarded by its lock
+	out    outbox
+	acked  int           // length of the log as acknowledged
+	over   bool          // nothing follows what is out
 	err    error         // how the stream ends
 	notify chan struct{} // something changed for the handler
 }
@@ -80,6 +79,7 @@ var errSuperseded = status.Error(codes.Aborted, "a newer stream of this session 
 func (s *session) end(err error) {
 	if !s.over {
 		s.over, s.err = true, err
+		s.out.end(err)
 	}
 	s.wake()
 }
@@ -96,7 +96,7 @@ func (s *session) push(c speculative.Commit) {
 	if len(c.Tokens) == 0 && c.Finish == speculative.NotFinished {
 		return
 	}
-	s.out = append(s.out, commitProto(c))
+	s.out.push(c)
 	if c.Finish != speculative.NotFinished {
 		s.end(nil)
 		return
@@ -141,8 +141,8 @@ func (s *session) handle(m *outriderv1.DecodeRequest, now speculative.Time, voca
 		return protocolStatus(s.v.Propose(now, p))
 	case *outriderv1.DecodeRequest_Ack:
 		n := x.Ack.GetCommitted()
-		if int64(n) > int64(s.sent) {
-			return invalid("%d positions are acknowledged, %d were sent", n, s.sent)
+		if sent := s.out.length(); int64(n) > int64(sent) {
+			return invalid("%d positions are acknowledged, %d were sent", n, sent)
 		}
 		s.acked = max(s.acked, int(n))
 		return protocolStatus(s.v.Ack(int(n)))

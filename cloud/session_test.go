@@ -426,7 +426,7 @@ func TestCancelDuringAStep(t *testing.T) {
 }
 
 func TestOnlyWhatWasSentCanBeAcknowledged(t *testing.T) {
-	s := &session{notify: make(chan struct{}, 1), sent: 9, acked: 8,
+	s := &session{notify: make(chan struct{}, 1), out: outbox{sent: 9}, acked: 8,
 		v: speculative.NewVerifier(speculative.VerifierConfig{PromptLength: 8, Ending: speculative.Ending{MaxLength: 60}}, promptOf(1, 12))}
 	if err := s.handle(ackMsg(9), 1, 50, 32); err != nil {
 		t.Error(err)

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -95,25 +96,37 @@ func (c census) plus(o census) census {
 		c.logTokens + o.logTokens, c.allSequences + o.allSequences, c.allRows + o.allRows}
 }
 
+// censusChunk bounds how long a count holds a step up.
+const censusChunk = 256
+
 func (l *loop) census() census {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	c := census{connected: l.connected, idle: l.idle.Len(), sequences: len(l.holders),
 		keptSequences: l.prefixes.seqs, keptRows: l.prefixes.rows, logs: l.prefixes.age.Len(), logTokens: l.prefixes.tokens,
 		allSequences: l.info.Sequences, allRows: l.info.KVTokens}
-	for _, s := range l.sessions {
-		switch {
-		case !s.connected:
-		case s.blocked:
-			c.blocked++
-		case s.parkedAt != 0:
-			c.parked++
-		case s.busy || s.marked:
-			c.ready++
+	all := slices.AppendSeq(make([]*session, 0, len(l.sessions)), maps.Values(l.sessions))
+	l.mu.Unlock()
+	for some := range slices.Chunk(all, censusChunk) {
+		l.mu.Lock()
+		for _, s := range some {
+			c.count(s)
 		}
-	}
-	for s := range l.holders {
-		c.rows += s.v.Held()
+		l.mu.Unlock()
 	}
 	return c
+}
+
+func (c *census) count(s *session) {
+	if s.seq != 0 {
+		c.rows += s.v.Held()
+	}
+	switch {
+	case !s.connected:
+	case s.blocked:
+		c.blocked++
+	case s.parkedAt != 0:
+		c.parked++
+	case s.busy || s.marked:
+		c.ready++
+	}
 }

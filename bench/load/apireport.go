@@ -14,6 +14,9 @@ type Process struct {
 	Memory     Span    `json:"rss_mb"`
 	Heap       Span    `json:"heap_mb"`
 	Goroutines Span    `json:"goroutines"`
+
+	schedule Quantiles
+	own      float64 // CPU seconds of the process that measures
 }
 
 // SlowestClient is the steady client with the most time per token.

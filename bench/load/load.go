@@ -32,12 +32,36 @@ type Config struct {
 	Depth       int               // tokens proposed beyond the committed ones; default 8
 	Scripts     int               // different prompts; default 8
 	Seed        uint64
+	Tenants     []Tenant      // whose sessions they are, in turn by their numbers of sessions; default: nobody's
 	Ramp        time.Duration // the sessions' starts are spread over this time
+}
+
+// Tenant has so many of the sessions.
+type Tenant struct {
+	Name     string
+	Sessions int
+}
+
+// tenantOf is whose the i-th session is.
+func (c *Config) tenantOf(i int) string {
+	for _, t := range c.Tenants {
+		if i < t.Sessions {
+			return t.Name
+		}
+		i -= t.Sessions
+	}
+	return ""
 }
 
 func (c *Config) defaults() error {
 	if c.Cloud == "" {
 		return errors.New("load: no cloud address given")
+	}
+	if n := 0; len(c.Tenants) > 0 {
+		for _, t := range c.Tenants {
+			n += max(0, t.Sessions)
+		}
+		c.Sessions = n
 	}
 	set(&c.Sessions, 100)
 	set(&c.Connections, (c.Sessions+499)/500)
@@ -102,6 +126,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	hangUp()
 	err = w.settle(ctx, &p, settleTime)
 	rep.CPUMicrosPerToken = share(p.CPUSeconds*1e6, float64(rep.Tokens))
+	rep.Schedule, rep.CloudCPU, rep.OwnCPU = p.schedule, p.CPUSeconds, p.own
 	rep.Memory, rep.Heap, rep.Goroutines = p.Memory, p.Heap, p.Goroutines
 	return rep, err
 }
@@ -166,6 +191,7 @@ func (r *runner) sessions(ctx context.Context) []*session {
 	var wg sync.WaitGroup
 	for i := range all {
 		s := r.newSession(r.c.Scripts+i, r.scripts[i%len(r.scripts)])
+		s.tenant = r.c.tenantOf(i)
 		s.wait = time.Duration(i) * r.c.Ramp / time.Duration(len(all))
 		all[i] = s
 		wg.Go(func() { s.run(ctx, r.clients[i%len(r.clients)]) })

@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -43,10 +44,27 @@ type Report struct {
 	PassesPerToken   float64   `json:"passes_per_token"` // shares of a target pass
 	ProposedPerToken float64   `json:"proposed_per_token"`
 
+	// Jain's index of the sessions' tokens per second: 1 when all are equally fast, 1/n when one has all.
+	Fairness float64 `json:"jain"`
+	// Of each tenant, when there are several.
+	Tenants map[string]TenantReport `json:"tenants,omitempty"`
+
 	CPUMicrosPerToken float64 `json:"cpu_us_per_token"`
-	Memory            Span    `json:"rss_mb"`
-	Heap              Span    `json:"heap_mb"`
-	Goroutines        Span    `json:"goroutines"`
+	// The cloud's own work for a step, ms (see outrider_cloud_schedule_seconds).
+	Schedule Quantiles `json:"schedule_ms"`
+	// CPU seconds of the cloud's process and of the one that plays the edges.
+	CloudCPU   float64 `json:"cloud_cpu_s"`
+	OwnCPU     float64 `json:"edges_cpu_s"`
+	Memory     Span    `json:"rss_mb"`
+	Heap       Span    `json:"heap_mb"`
+	Goroutines Span    `json:"goroutines"`
+}
+
+// TenantReport is what one tenant's sessions got.
+type TenantReport struct {
+	Sessions     int       `json:"sessions"`
+	MsPerToken   Quantiles `json:"ms_per_token"`
+	FirstTokenMs Quantiles `json:"first_token_ms"`
 }
 
 func (c *Config) report(all []*session, wall time.Duration) Report {
@@ -77,12 +95,47 @@ func (c *Config) report(all []*session, wall time.Duration) Report {
 			perToken = append(perToken, millis(s.last.Sub(s.first))/float64(n-1))
 		}
 	}
+	r.Tenants = tenants(all)
+	r.Fairness = jain(perToken)
 	r.MsPerToken, r.FirstTokenMs = quantiles(perToken), quantiles(first)
 	r.TokensPerSecond = share(float64(r.Tokens), wall.Seconds())
 	r.AcceptanceRate = share(float64(accepted), float64(judged))
 	r.PassesPerToken = share(float64(passes), float64(r.Tokens))
 	r.ProposedPerToken = share(float64(proposed), float64(r.Tokens))
 	return r
+}
+
+// tenants reports on each tenant when there are several.
+func tenants(all []*session) map[string]TenantReport {
+	out, first, perToken := map[string]TenantReport{}, map[string][]float64{}, map[string][]float64{}
+	for _, s := range all {
+		t := out[s.tenant]
+		t.Sessions++
+		out[s.tenant] = t
+		if n := len(s.log) - len(s.script.prompt); n > 1 {
+			first[s.tenant] = append(first[s.tenant], millis(s.first.Sub(s.begun)))
+			perToken[s.tenant] = append(perToken[s.tenant], millis(s.last.Sub(s.first))/float64(n-1))
+		}
+	}
+	if len(out) < 2 {
+		return nil
+	}
+	for name, t := range out {
+		t.MsPerToken, t.FirstTokenMs = quantiles(perToken[name]), quantiles(first[name])
+		out[name] = t
+	}
+	return out
+}
+
+// jain is Jain's index of the rates whose inverses are given.
+func jain(inverse []float64) float64 {
+	sum, squares := 0.0, 0.0
+	for _, v := range inverse {
+		if v > 0 {
+			sum, squares = sum+1/v, squares+1/(v*v)
+		}
+	}
+	return share(sum*sum, squares*float64(len(inverse)))
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -118,8 +171,15 @@ func (r Report) String() string {
 	line("ms per token", "p50 %.1f  p95 %.1f  p99 %.1f  max %.1f", r.MsPerToken.P50, r.MsPerToken.P95, r.MsPerToken.P99, r.MsPerToken.Max)
 	line("first token, ms", "p50 %.0f  p95 %.0f  p99 %.0f  max %.0f", r.FirstTokenMs.P50, r.FirstTokenMs.P95, r.FirstTokenMs.P99, r.FirstTokenMs.Max)
 	line("work", "%.2f passes and %.2f proposed nodes per token, acceptance %.2f", r.PassesPerToken, r.ProposedPerToken, r.AcceptanceRate)
+	line("fairness", "Jain's index %.3f", r.Fairness)
+	for _, name := range slices.Sorted(maps.Keys(r.Tenants)) {
+		t := r.Tenants[name]
+		line("tenant "+name, "%d sessions; ms per token p50 %.1f  p99 %.1f; first token, ms, p50 %.0f  p99 %.0f", t.Sessions,
+			t.MsPerToken.P50, t.MsPerToken.P99, t.FirstTokenMs.P50, t.FirstTokenMs.P99)
+	}
 	if r.Goroutines.Before > 0 {
-		line("cloud CPU", "%.1f us per committed token", r.CPUMicrosPerToken)
+		line("cloud CPU", "%.1f us per committed token; %.1f s in all, the edges played here took %.1f s", r.CPUMicrosPerToken, r.CloudCPU, r.OwnCPU)
+		line("scheduling, ms", "p50 %.2f  p95 %.2f  p99 %.2f of the cloud's own work per step", r.Schedule.P50, r.Schedule.P95, r.Schedule.P99)
 		line("cloud memory", "%.0f MB before, %.0f at most, %.0f after (heap %.0f, %.0f, %.0f)", r.Memory.Before, r.Memory.Peak,
 			r.Memory.After, r.Heap.Before, r.Heap.Peak, r.Heap.After)
 		line("cloud goroutines", "%.0f before, %.0f at most, %.0f after", r.Goroutines.Before, r.Goroutines.Peak, r.Goroutines.After)

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/outrider-llm/outrider/cloud"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
@@ -30,6 +32,7 @@ type session struct {
 	agreement float64
 	depth     int
 	wait      time.Duration
+	tenant    string
 
 	log    []uint32
 	acked  int
@@ -107,6 +110,9 @@ func retryAfter(err error) time.Duration {
 func (s *session) stream(ctx context.Context, c outriderv1.DecodeServiceClient) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if s.tenant != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, cloud.TenantHeader, s.tenant)
+	}
 	stream, err := c.Decode(ctx)
 	if err != nil {
 		return err

@@ -13,7 +13,10 @@ import (
 )
 
 // sample is what a process says of itself.
-type sample struct{ cpu, rss, heap, goroutines float64 }
+type sample struct {
+	cpu, rss, heap, goroutines float64
+	schedule                   buckets
+}
 
 // watcher reads a process's metrics before, during and after a run. With no admin address it does
 // nothing.
@@ -24,6 +27,7 @@ type watcher struct {
 	done   chan struct{}
 
 	base, start sample
+	own         float64 // this process's CPU seconds at the start
 	mu          sync.Mutex
 	peak        sample
 }
@@ -65,6 +69,9 @@ func (w *watcher) read(ctx context.Context) (s sample, err error) {
 			*v = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
+	for _, m := range families["outrider_cloud_schedule_seconds"].GetMetric() {
+		s.schedule.add(m.GetHistogram())
+	}
 	return s, nil
 }
 
@@ -76,6 +83,7 @@ func (w *watcher) begin(ctx context.Context) (err error) {
 	if w.start, err = w.read(ctx); err != nil {
 		return err
 	}
+	w.own = ownCPU()
 	ctx, w.cancel = context.WithCancel(ctx)
 	w.done = make(chan struct{})
 	go func() {
@@ -114,7 +122,7 @@ func (w *watcher) end(ctx context.Context) (p Process, err error) {
 		return p, err
 	}
 	w.raise(s)
-	return Process{CPUSeconds: s.cpu - w.start.cpu, Memory: Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6},
+	return Process{CPUSeconds: s.cpu - w.start.cpu, own: ownCPU() - w.own, schedule: s.schedule.since(w.start.schedule).millis(), Memory: Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6},
 		Heap:       Span{Before: w.base.heap / 1e6, Peak: w.peak.heap / 1e6},
 		Goroutines: Span{Before: w.base.goroutines, Peak: w.peak.goroutines}}, nil
 }

@@ -12,10 +12,11 @@ func newBench() *cobra.Command {
 		Example: `  outrider bench lossless --n 20
   outrider bench turns
   outrider bench load --cloud 127.0.0.1:7600 --sessions 2000
+  outrider bench control
   outrider bench api --clients 500`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLossless(), newWAN(), newSweep(), newReport(), newRecord(), newLoad(), newAPILoad(), newTurns(), newEngines())
+	c.AddCommand(newLossless(), newWAN(), newSweep(), newReport(), newRecord(), newLoad(), newControl(), newAPILoad(), newTurns(), newEngines())
 	return c
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -17,11 +19,14 @@ import (
 type childFlags struct {
 	addressFile string
 	withStdin   bool
+	cpuProfile  string
 }
 
 func (f *childFlags) add(s *pflag.FlagSet) {
 	s.StringVar(&f.addressFile, "address-file", "", "write the addresses that were opened to this file")
 	s.BoolVar(&f.withStdin, "exit-with-stdin", false, "shut down when standard input closes")
+	s.StringVar(&f.cpuProfile, "cpu-profile", "", "write where CPU time goes to this file")
+	_ = s.MarkHidden("cpu-profile")     // they exist
 	_ = s.MarkHidden("address-file")    // they exist
 	_ = s.MarkHidden("exit-with-stdin") // they exist
 }
@@ -37,6 +42,24 @@ func (f *childFlags) follow(ctx context.Context, stdin io.Reader) (context.Conte
 		}()
 	}
 	return ctx, cancel
+}
+
+// profile writes the profile that was asked for until stop is called.
+func (f *childFlags) profile() (stop func(), err error) {
+	if f.cpuProfile == "" {
+		return func() {}, nil
+	}
+	w, err := os.Create(f.cpuProfile)
+	if err != nil {
+		return nil, usagef("--cpu-profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(w); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = w.Close() // who reads it finds out
+	}, nil
 }
 
 // server is a child process of this program that serves on an address of its own choice.

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,8 @@ import (
 func newLoad() *cobra.Command {
 	var c load.Config
 	var asJSON bool
+	var tenants []string
+	mock := mockCloud{step: 20 * time.Millisecond, position: 10 * time.Microsecond}
 	cmd := &cobra.Command{
 		Use:   "load",
 		Short: "Many scripted sessions at once against one cloud",
@@ -25,8 +29,11 @@ Without --cloud a cloud process with a mock target is started for the run.`,
   outrider bench load --cloud gpu1:7600 --admin http://gpu1:7601 --sessions 200 --agreement 0.8`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := parseTenants(&c, tenants); err != nil {
+				return err
+			}
 			if c.Cloud == "" {
-				stop, err := startMockCloud(cmd, &c)
+				stop, err := startMockCloud(cmd, &c, mock)
 				if err != nil {
 					return err
 				}
@@ -59,19 +66,49 @@ Without --cloud a cloud process with a mock target is started for the run.`,
 	f.Float64Var(&c.Agreement, "agreement", 0.8, "how often a proposed token is the target's; negative: nothing is proposed")
 	f.IntVar(&c.Depth, "depth", 8, "tokens proposed beyond the committed ones")
 	f.DurationVar(&c.Ramp, "ramp", time.Second, "the sessions start within this time")
+	f.StringSliceVar(&tenants, "tenants", nil, "NAME=SESSIONS of each tenant, instead of --sessions")
+	f.DurationVar(&mock.step, "step", mock.step, "time of a step of the mock target")
+	f.DurationVar(&mock.sequence, "sequence", 0, "more for each session in it")
+	f.DurationVar(&mock.position, "position", mock.position, "more for each row")
 	f.BoolVar(&asJSON, "json", false, "print the report as JSON on the last line")
 	return cmd
 }
 
+// parseTenants reads NAME=SESSIONS.
+func parseTenants(c *load.Config, tenants []string) error {
+	for _, t := range tenants {
+		name, count, _ := strings.Cut(t, "=")
+		n, err := strconv.Atoi(count)
+		if err != nil || n < 1 || name == "" {
+			return usagef("--tenants takes NAME=SESSIONS such as a=100,b=1: it got %q", t)
+		}
+		c.Tenants, c.Sessions = append(c.Tenants, load.Tenant{Name: name, Sessions: n}), n
+	}
+	if len(c.Tenants) > 1 {
+		c.Sessions = 0
+		for _, t := range c.Tenants {
+			c.Sessions += t.Sessions
+		}
+	}
+	return nil
+}
+
+// mockCloud says what a step of the mock target costs, and what else the cloud is told.
+type mockCloud struct {
+	step, sequence, position time.Duration
+	args                     []string
+}
+
 // startMockCloud starts a cloud process with a mock target that is large enough for the run.
-func startMockCloud(cmd *cobra.Command, c *load.Config) (stop func(), err error) {
+func startMockCloud(cmd *cobra.Command, c *load.Config, m mockCloud) (stop func(), err error) {
 	tmp, err := newScratch()
 	if err != nil {
 		return nil, err
 	}
-	s, err := startServer(cmd.Context(), tmp.dir, "cloud", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
-		"--option", "step=20ms", "--option", "position=10us", "--option", fmt.Sprintf("sequences=%d", 2*c.Sessions),
-		"--option", fmt.Sprintf("kv_tokens=%d", 2*c.Sessions*(c.Prompt+c.Tokens+16)), "--max-sessions", fmt.Sprint(c.Sessions+1), "--log-level", "warn")
+	s, err := startServer(cmd.Context(), tmp.dir, "cloud", append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
+		"--option", "step=" + m.step.String(), "--option", "sequence=" + m.sequence.String(), "--option", "position=" + m.position.String(),
+		"--option", fmt.Sprintf("sequences=%d", 2*c.Sessions), "--option", fmt.Sprintf("kv_tokens=%d", 2*c.Sessions*(c.Prompt+c.Tokens+16)),
+		"--max-sessions", fmt.Sprint(c.Sessions + 1), "--log-level", "warn"}, m.args...)...)
 	if err != nil {
 		tmp.remove()
 		return nil, err

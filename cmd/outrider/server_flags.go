@@ -109,6 +109,11 @@ func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(
 	}
 	defer tracing.Close()
 	cfg.traced(tracing)
+	endProfile, err := s.child.profile()
+	if err != nil {
+		return err
+	}
+	defer endProfile()
 	ctx, stop := s.child.follow(c.Context(), c.InOrStdin())
 	defer stop()
 	file, _ := c.Flags().GetString("config")
