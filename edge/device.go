@@ -109,6 +109,9 @@ func (s *session) escalate(d router.Decision) {
 	s.route.EscalatedAt, s.route.Shown = len(t.all), t.shown
 	s.e.c.Logger.Info("the cloud takes over from the draft", "request", s.request, "tokens", len(t.all), "shown", t.shown, "rule", d.Rule, "why", d.Why)
 	s.alone = nil
+	if s.pc.Depth < 0 { // what is written already is proposed all the same
+		s.pc.Depth, s.pc.GuessOnly = 0, true
+	}
 	if d.To == router.Cloud { // only what is written already is proposed
 		s.route.Where, s.pc.GuessOnly, s.look = InCloud, true, nil
 	}

@@ -28,7 +28,7 @@ func (e *Edge) logEnd(id string, span telemetry.Span, s Summary, err error) {
 	}
 	e.c.Logger.Log(context.Background(), level, "a generation ended", "request", id, "target", s.Target, "finish", s.Finish,
 		"prompt_tokens", s.PromptTokens, "tokens", s.Tokens, "first_token", s.FirstToken, "took", s.Total, "judged", s.Usage.Judged,
-		"accepted", s.Usage.Accepted, "resumes", s.Resumes, "error", err)
+		"accepted", s.Usage.Accepted, "where", s.Routing.Where, "escalated_at", s.Routing.EscalatedAt, "resumes", s.Resumes, "error", err)
 	span.Set(attribute.String("outrider.request", id), attribute.String("outrider.target", s.Target),
 		attribute.String("outrider.finish", s.Finish.String()), attribute.Int("outrider.prompt_tokens", s.PromptTokens),
 		attribute.Int("outrider.tokens", s.Tokens), attribute.Int64("outrider.first_token_us", s.FirstToken.Microseconds()),

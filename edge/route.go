@@ -25,6 +25,15 @@ func (e *Edge) route(r *Request) (*route, error) {
 		r.Mode = e.c.Mode
 	}
 	rt := &route{Routing: Routing{Mode: r.Mode, Where: Cooperative}}
+	if r.NoDraft {
+		switch r.Mode {
+		case ModeOnlyOnDevice, ModePreferOnDevice:
+			return nil, requestError("no_draft and mode %s exclude each other: leave one of them out", r.Mode)
+		case ModeAuto:
+			rt.Where, rt.Reason = InCloud, "the request asks for no draft"
+			return rt, nil
+		}
+	}
 	switch r.Mode {
 	case ModeOnlyOnDevice:
 		if e.c.Draft == nil {
@@ -88,12 +97,18 @@ func (e *Edge) deviceVocabulary(r *Request, rt *route) *vocabulary {
 	return e.c.given()
 }
 
-// DeviceTokenizer says whether requests of a mode stay on the device, and if so by which tokenizer they
-// are read there; nil: there is none.
-func (e *Edge) DeviceTokenizer(m Mode) (*tokenizer.Tokenizer, bool) {
+// DeviceTokenizer says whether requests of a mode for a model begin on the device without asking anybody,
+// and if so by which tokenizer they are read there; nil: there is none.
+func (e *Edge) DeviceTokenizer(m Mode, model string) (*tokenizer.Tokenizer, bool) {
 	e = e.current()
 	if m == ModeDefault {
 		m = e.c.Mode
 	}
-	return e.c.Tokenizer, m == ModeOnlyOnDevice
+	if e.c.Draft == nil || m != ModeOnlyOnDevice && m != ModePreferOnDevice {
+		return nil, false
+	}
+	if _, ok := ModeOfModel(model); ok {
+		model = ""
+	}
+	return e.deviceVocabulary(&Request{Model: model}, &route{trial: m == ModePreferOnDevice}).tok, true
 }

@@ -67,8 +67,8 @@ func (s *server) common(ctx context.Context, o *object, j *job) {
 	j.r.Prediction = o.prediction("prediction")
 	j.mode(ctx, o)
 	s.extension(o.sub("outrider"), j)
-	if _, only := s.onDevice(j.r.Mode); only && j.model == "" {
-		j.name = "outrider:edge" // no cloud is asked
+	if _, only := s.onDevice(j.r.Mode, ""); only && j.model == "" {
+		j.name = "outrider" // no cloud is asked
 	} else if *o.err == nil {
 		j.name = s.models.name(ctx, j.model)
 	}

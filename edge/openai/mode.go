@@ -45,7 +45,7 @@ func (j *job) mode(ctx context.Context, o *object) {
 
 // tokenizer is the one by which the answer's model writes. Nobody but the device is asked for its own.
 func (s *server) tokenizer(ctx context.Context, j *job) (*tokenizer.Tokenizer, error) {
-	if tok, only := s.onDevice(j.r.Mode); only {
+	if tok, there := s.onDevice(j.r.Mode, j.model); there {
 		return tok, nil
 	}
 	name := j.model
@@ -55,12 +55,12 @@ func (s *server) tokenizer(ctx context.Context, j *job) (*tokenizer.Tokenizer, e
 	return s.e.Tokenizer(ctx, name)
 }
 
-// onDevice says whether requests of a mode stay on the device.
-func (s *server) onDevice(m edge.Mode) (*tokenizer.Tokenizer, bool) {
+// onDevice says whether requests of a mode begin on the device without asking anybody.
+func (s *server) onDevice(m edge.Mode, model string) (*tokenizer.Tokenizer, bool) {
 	if d, ok := s.e.(interface {
-		DeviceTokenizer(m edge.Mode) (*tokenizer.Tokenizer, bool)
+		DeviceTokenizer(m edge.Mode, model string) (*tokenizer.Tokenizer, bool)
 	}); ok {
-		return d.DeviceTokenizer(m)
+		return d.DeviceTokenizer(m, model)
 	}
 	return nil, false
 }

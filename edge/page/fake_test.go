@@ -35,6 +35,10 @@ func newFake(t *testing.T) *fake {
 	mux := http.NewServeMux()
 	mux.Handle("/", Handler())
 	mux.HandleFunc("GET /outrider/status", f.status)
+	mux.HandleFunc("GET /outrider/stats", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, map[string]any{"answers": 12, "escalated": 3, "tokens": 200, "origins": map[string]int{"device": 50, "accepted": 100}, "priced": true,
+			"cost_saved": 1.5, "cost_cloud_only": 4, "device_joules_known": true, "device_joules": 321})
+	})
 	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, map[string]any{"object": "list", "data": []any{map[string]any{"id": "llama-70b"}, map[string]any{"id": "qwen-32b"}}})
 	})

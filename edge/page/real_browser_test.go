@@ -49,18 +49,19 @@ func start(t *testing.T, program string, args ...string) (stop func()) {
 	return stop
 }
 
-// The page of a real edge: an answer, the cloud killed in its midst, the cloud back.
-func TestRealEdgeAndCloud(t *testing.T) {
+// built is the program.
+func built(t *testing.T) string {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "outrider")
 	if out, err := exec.Command("go", "build", "-trimpath", "-o", program, "../../cmd/outrider").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cloud, web := freeAddress(t), freeAddress(t)
-	startCloud := func() func() {
-		return start(t, program, "cloud", "--listen", cloud, "--admin", "", "--pace", "40ms+0.3ms")
-	}
-	kill := startCloud()
-	start(t, program, "edge", "--cloud", cloud, "--listen", freeAddress(t), "--admin", "", "--http", web, "--cache", "none")
+	return program
+}
+
+// ready waits until an edge would answer.
+func ready(t *testing.T, web string) {
+	t.Helper()
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		if r, err := http.Get("http://" + web + "/ready"); err == nil {
 			r.Body.Close()
@@ -72,6 +73,18 @@ func TestRealEdgeAndCloud(t *testing.T) {
 			t.Fatal("edge and cloud are not ready after a minute")
 		}
 	}
+}
+
+// The page of a real edge: an answer, the cloud killed in its midst, the cloud back.
+func TestRealEdgeAndCloud(t *testing.T) {
+	program := built(t)
+	cloud, web := freeAddress(t), freeAddress(t)
+	startCloud := func() func() {
+		return start(t, program, "cloud", "--listen", cloud, "--admin", "", "--pace", "40ms+0.3ms")
+	}
+	kill := startCloud()
+	start(t, program, "edge", "--cloud", cloud, "--listen", freeAddress(t), "--admin", "", "--http", web, "--cache", "none")
+	ready(t, web)
 	b := newBrowser(t, "http://"+web, look{expect: []string{"Failed to load resource"}})
 	b.until("the link", `document.querySelector("#link").dataset.state == "fine"`)
 	b.do(`localStorage.setItem("outrider.settings", JSON.stringify({ temperature: 0, maxTokens: 400 }))`)

@@ -213,6 +213,7 @@ class App {
   ended(a) {
     const { message: m } = a, here = this.isHere(a);
     this.drawList();
+    this.totals();
     if (here) {
       this.drawHead();
       this.drawPanel();
@@ -222,6 +223,9 @@ class App {
     if (m.error?.status === 401) this.authorize(key.get() !== "").then((given) => { if (given && here) this.regenerate(m); });
     if (m.error) this.link.look();
   }
+
+  // totals fetches what all answers have taken; without them the panel goes as it is.
+  totals() { this.client.stats().then((s) => this.panel.totals(s), () => {}); }
 
   keep(a) {
     a.keep();
@@ -300,6 +304,7 @@ class App {
 
   linkChanged(status, state) {
     if (!this.answerHere()) this.drawPanel();
+    if (state === "fine" || state === "cloud") this.totals();
     if (state === "fine" && (!this.models.length || status.model !== this.known)) {
       this.known = status.model;
       this.client.models().then((m) => { this.models = m; }, () => {});

@@ -44,6 +44,7 @@ export class Client {
   }
 
   status() { return this.#get("/outrider/status"); }
+  stats() { return this.#get("/outrider/stats"); }
   async models() { return (await this.#get("/v1/models")).data ?? []; }
 
   // chat yields the chunks of an answer. A failure in its midst is thrown as an ApiError, too.

@@ -41,9 +41,13 @@ export class Panel {
       h("dl.stats", {}, stat("meanLength", "meanLengthHelp"), stat("rate"), stat("passes", "passesHelp"), stat("rtt"),
         stat("up"), stat("down"), stat("first"), stat("tokens")),
       h("dl.models", {}, h("div", {}, h("dt", {}, t("target")), value("target")), h("div", {}, h("dt", {}, t("draft")), value("draft"))));
+    const sum = (name, help) => h("div.stat", help ? { title: t(help) } : {}, h("dt", {}, t(name)), value(name));
+    this.sums = h("section.totals", { hidden: true }, h("h3", {}, t("totals")), h("dl.stats", {}, sum("sumAnswers", "sumAnswersHelp"), sum("sumOwn", "sumOwnHelp"),
+      sum("sumSaved", "sumSavedHelp"), sum("sumEnergy", "sumEnergyHelp")));
     this.root.replaceChildren(
-      h("div.panel-head", {}, h("h2", {}, icon("chart"), t("livePanel")), button("close", t("close"), this.onclose)), this.idle, this.body);
+      h("div.panel-head", {}, h("h2", {}, icon("chart"), t("livePanel")), button("close", t("close"), this.onclose)), this.idle, this.body, this.sums);
     this.show(null);
+    if (this.last) this.totals(this.last);
   }
 
   // show brings the panel up to date; status tells the models while no answer does.
@@ -74,6 +78,17 @@ export class Panel {
     this.values.down.title = f.down === undefined ? "" : bytes(f.down);
     put("first", f.first === undefined ? "–" : `${number(f.first, 0)} ms`);
     put("tokens", number(f.count, 0));
+  }
+
+  // totals shows what all answers of this edge together have taken.
+  totals(s) {
+    this.last = s;
+    this.sums.hidden = !s.answers;
+    const put = (name, text) => { this.values[name].textContent = text; };
+    put("sumAnswers", `${number(s.answers, 0)} · ${number(s.escalated, 0)}`);
+    put("sumOwn", s.tokens ? `${number((100 * s.origins.device) / s.tokens, 0)} % · ${number((100 * s.origins.accepted) / s.tokens, 0)} %` : "–");
+    put("sumSaved", s.priced ? `${number(s.cost_saved, 2)} / ${number(s.cost_cloud_only, 2)}` : "–");
+    put("sumEnergy", s.device_joules_known ? `${number(s.device_joules, 0)} J` : "–");
   }
 
   #fates(f) {
