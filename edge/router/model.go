@@ -40,7 +40,7 @@ type Threshold struct {
 	Score float64 `json:"score"`
 }
 
-// ErrModel: a model file is not valid.
+// ErrModel says that a model file is not valid.
 var ErrModel = errors.New("invalid routing model")
 
 const maxBits = 20

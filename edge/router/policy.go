@@ -54,7 +54,7 @@ const (
 	maxWindow     = 4096
 )
 
-// ErrPolicy: a policy is not valid; the message says where and what to change.
+// ErrPolicy says that a policy is not valid; the message says where and what to change.
 var ErrPolicy = errors.New("invalid routing policy")
 
 // parser collects what is wrong with a policy.

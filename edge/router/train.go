@@ -46,7 +46,7 @@ type Training struct {
 	Seed   uint64
 }
 
-// ErrExamples: there is too little to learn from.
+// ErrExamples says that there is too little to learn from.
 var ErrExamples = errors.New("too few examples: record at least 20 outcomes, good ones and others")
 
 // leastExamples to learn from.

@@ -204,6 +204,9 @@ func (m *Model) done(msg doneMsg) {
 	default:
 		m.say(piece{fit(append(a.figures.ending(), a.figures.items()...), m.width, 2), faint})
 	}
+	if line := routed(msg.sum.GetRouting()); line != "" {
+		m.say(piece{line, faint})
+	}
 	m.say(piece{"", plain})
 	if text == "" && len(m.talk) > 0 && msg.err != nil { // the question was not answered: it can be edited
 		if i := m.lastQuestion(); i == len(m.talk)-1 && m.input.Value() == "" {
