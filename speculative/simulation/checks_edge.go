@@ -22,6 +22,10 @@ func newLedger(log []Token) ledger {
 // i1Coupled: what is committed is what the target says alone.
 func (s *Sim) i1Coupled(x *session) {
 	log := x.edge.p.Log()
+	if x.world.Lenient > 0 {
+		s.i1OneLog(x)
+		return
+	}
 	if len(log) > len(x.want) || !slices.Equal(log, x.want[:len(log)]) {
 		s.violate("I1", x, "log %v, alone the target says %v", log, x.want)
 	}
@@ -29,6 +33,9 @@ func (s *Sim) i1Coupled(x *session) {
 
 // i1Ended: a generation ends where and why the target alone would end.
 func (s *Sim) i1Ended(x *session, f speculative.Finish) {
+	if x.world.Lenient > 0 { // the end that this log has, not the one that the target alone comes to
+		x.want = x.world.upToEnd(x.edge.p.Log(), len(x.prompt), x.edge.maxLength(s), s.c.Stop)
+	}
 	if len(x.edge.p.Log()) != len(x.want) {
 		s.violate("I1", x, "ended (%s) at %d, the target alone ends at %d", f, len(x.edge.p.Log()), len(x.want))
 		return

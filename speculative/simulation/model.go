@@ -43,7 +43,7 @@ func (k *rows) forward(w *World, s speculative.Segment) ([]speculative.Choice, b
 			from = hashes[i-1]
 		}
 		hashes[i] = from.push(t)
-		choices[i].Token = w.target(hashes[i])
+		choices[i].Token = w.judge(hashes[i], following(&s, i))
 	}
 	k.start = s.Start
 	if s.Parents != nil {
@@ -52,4 +52,14 @@ func (k *rows) forward(w *World, s speculative.Segment) ([]speculative.Choice, b
 		k.tokens = append(k.tokens, s.Tokens...)
 	}
 	return choices, true
+}
+
+// following lists the tokens that follow a segment's row.
+func following(s *speculative.Segment, row int) (out []Token) {
+	for i := row + 1; i < len(s.Tokens); i++ {
+		if s.Parents == nil && i == row+1 || s.Parents != nil && int(s.Parents[i]) == row {
+			out = append(out, s.Tokens[i])
+		}
+	}
+	return out
 }

@@ -47,6 +47,7 @@ type Seen struct {
 	Trees, Cancels, Held, OutOfCredit, Late             int
 	Accepted, Corrections, Bonuses, RunAheads           int
 	Ends, Stops, Lengths, Multi, LateDrafts             int
+	Lenient                                             int // by TestRules
 }
 
 // Sim is one run.

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/outrider-llm/outrider/speculative"
@@ -19,6 +20,10 @@ type World struct {
 	EndRate    float64 // how often the target chooses the end token
 	Agree      float64 // how often the draft's first choice is the target's
 	Cover      float64 // how often, of the rest, its second choice is
+	// Lenient is how often the target takes another token than its choice when that is proposed: what it
+	// says then depends on what it is asked, as under any rule but coupled. I1 is then that edge and
+	// cloud have one log, in which every token is the target's choice or one that it may take.
+	Lenient float64
 }
 
 // hash of a token sequence.
@@ -50,6 +55,25 @@ func (w *World) target(h hash) Token {
 		return endToken
 	}
 	return 1 + Token(x%uint64(w.Vocabulary-1))
+}
+
+// takes says whether the target, by a rule that is not coupled, may take a token after a sequence.
+func (w *World) takes(h hash, t Token) bool {
+	return w.Lenient > 0 && unit(mix(uint64(h.push(t)), w.Seed^7)) < w.Lenient
+}
+
+// judge is the target's choice after a sequence for which tokens are proposed.
+func (w *World) judge(h hash, proposed []Token) Token {
+	t := w.target(h)
+	if slices.Contains(proposed, t) {
+		return t
+	}
+	for _, x := range proposed {
+		if w.takes(h, x) {
+			return x
+		}
+	}
+	return t
 }
 
 // draft is the small model's choice after a sequence.
