@@ -31,6 +31,12 @@ func seedFrames(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	for _, p := range dishonest() {
+		if b, err = proto.Marshal(proposal(p)); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 }
 
 // FuzzOpen: whatever the bytes, an Open is refused with a short status or valid in every respect.
@@ -78,7 +84,7 @@ func FuzzSession(f *testing.F) {
 	seedFrames(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		log := promptOf(1, 8)
-		s := &session{notify: make(chan struct{}, 1), out: outbox{sent: 9}, acked: 8, v: speculative.NewVerifier(speculative.VerifierConfig{
+		s := &session{notify: make(chan struct{}, 1), setup: backend.Setup{Rule: speculative.Rule{Kind: speculative.Rejection}}, out: outbox{sent: 9}, acked: 8, v: speculative.NewVerifier(speculative.VerifierConfig{
 			PromptLength: 8, Window: 32, Credit: 4, Ending: speculative.Ending{MaxLength: 60}}, log)}
 		for range 2 { // the second is a duplicate
 			var m outriderv1.DecodeRequest

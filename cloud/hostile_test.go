@@ -57,6 +57,7 @@ func hostile() map[string]any {
 		"parent itself":   proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{1}, Parents: []uint32{1}}),
 		"parent huge":     proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{1}, Parents: []uint32{1<<32 - 1}}),
 		"confidence":      proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{1}, Confidence: []byte{1, 2}}),
+		"drawn, coupled":  proposal(&outriderv1.Propose{Epoch: 8, Tokens: []uint32{1}, DrawnFrom: []*outriderv1.Sparse{{Tokens: []uint32{2}, Weights: []byte{1, 1}}}}),
 		"too large":       make([]byte, 1<<20),
 		"not protobuf":    []byte{0x0a, 0xff, 0xff, 0xff},
 		"cut short":       []byte{0x12, 0x10, 0x08},

@@ -80,6 +80,12 @@ func TestBadOpens(t *testing.T) {
 		"empty stop":  {func(o *outriderv1.Open) { o.Stop = []string{""} }, codes.InvalidArgument, "stop"},
 		"constraint": {func(o *outriderv1.Open) { o.Constraint = &outriderv1.Constraint{Kind: "xml"} },
 			codes.InvalidArgument, "unknown"},
+		"rule": {func(o *outriderv1.Open) { o.Rule = &outriderv1.Rule{Kind: 9} }, codes.InvalidArgument, "rejection"},
+		"rule's threshold": {func(o *outriderv1.Open) {
+			o.Rule = &outriderv1.Rule{Kind: outriderv1.RuleKind_RULE_KIND_LENIENT, Threshold: 7}
+		}, codes.InvalidArgument, "between 0 and 1"},
+		"rule of this engine": {func(o *outriderv1.Open) { o.Rule = &outriderv1.Rule{Kind: outriderv1.RuleKind_RULE_KIND_REJECTION} },
+			codes.InvalidArgument, "no rule but coupled"},
 		"logprobs": {func(o *outriderv1.Open) { o.Logprobs = 1 << 31 }, codes.InvalidArgument, "at most 21"},
 		"passes": {func(o *outriderv1.Open) { o.RunAhead = &outriderv1.RunAhead{MaxPassesPerToken: 2} },
 			codes.InvalidArgument, "max_passes_per_token"},

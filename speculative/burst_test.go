@@ -56,7 +56,6 @@ func burst(e *CostModel, seed uint64, busy float64) time.Duration {
 	return first[sessions/2]
 }
 
-
 // When many sessions begin at once their prompts must not wait because what the machine does besides
 // is taken for the cost of rows.
 func TestBurstOfPrompts(t *testing.T) {

@@ -61,7 +61,7 @@ const (
 var ErrRule = errors.New("invalid acceptance rule")
 
 // RuleForms says how rules are written, for error messages and help.
-const RuleForms = "coupled, rejection, lenient, lenient:threshold=0.3, lenient:top_k=3 or lenient:typical=0.09,0.3"
+const RuleForms = "coupled, rejection, lenient, lenient:threshold=0.3, lenient:top_k=3 or lenient:typical=0.09/0.3"
 
 func ruleError(format string, a ...any) error {
 	return fmt.Errorf("%w: %s", ErrRule, fmt.Sprintf(format, a...))
@@ -91,7 +91,7 @@ func ParseRule(s string) (Rule, error) {
 func (r *Rule) parseLenient(s string) error {
 	word, value, given := strings.Cut(s, "=")
 	var numbers []float32
-	for _, v := range strings.Split(value, ",") {
+	for _, v := range strings.Split(value, "/") {
 		if !given {
 			break
 		}
@@ -178,7 +178,7 @@ func (r Rule) String() string {
 	case ByTopK:
 		return fmt.Sprintf("lenient:top_k=%d", r.TopK)
 	case ByTypical:
-		return fmt.Sprintf("lenient:typical=%g,%g", r.Epsilon, r.Delta)
+		return fmt.Sprintf("lenient:typical=%g/%g", r.Epsilon, r.Delta)
 	}
 	return fmt.Sprintf("lenient:threshold=%g", r.Threshold)
 }

@@ -347,9 +347,9 @@ func TestLenient(t *testing.T) {
 		{"lenient:threshold=0.01", []Token{1, 2, 3}},
 		{"lenient:top_k=1", nil},
 		{"lenient:top_k=3", []Token{1, 2}},
-		{"lenient:typical=0.2,1", []Token{1}},         // e^-H is 0.319
-		{"lenient:typical=0.9,0.5", []Token{1}},       // 0.159
-		{"lenient:typical=0.9,0.1", []Token{1, 2, 3}}, // 0.032
+		{"lenient:typical=0.2/1", []Token{1}},         // e^-H is 0.319
+		{"lenient:typical=0.9/0.5", []Token{1}},       // 0.159
+		{"lenient:typical=0.9/0.1", []Token{1, 2, 3}}, // 0.032
 		{"coupled", nil},
 	} {
 		rule, err := ParseRule(c.rule)
@@ -382,7 +382,7 @@ func TestParseRule(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "", "coupled": "coupled", "rejection": "rejection", "lenient": "lenient:threshold=0.3", "lenient:threshold": "lenient:threshold=0.3",
 		"lenient:threshold=0.5": "lenient:threshold=0.5", "lenient:top_k": "lenient:top_k=3", "lenient:top_k=5": "lenient:top_k=5",
-		"lenient:typical": "lenient:typical=0.09,0.3", "lenient:typical=0.2,0.4": "lenient:typical=0.2,0.4",
+		"lenient:typical": "lenient:typical=0.09/0.3", "lenient:typical=0.2/0.4": "lenient:typical=0.2/0.4",
 	} {
 		r, err := ParseRule(in)
 		if err != nil || r.String() != want {
@@ -393,7 +393,7 @@ func TestParseRule(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"strict", "coupled:", "rejection:0.3", "lenient:", "lenient:0.3", "lenient:threshold=2", "lenient:threshold=-1", "lenient:threshold=0",
-		"lenient:threshold=NaN", "lenient:threshold=", "lenient:top_k=2.5", "lenient:top_k=1e9", "lenient:typical=0.1", "lenient:typical=0.1,Inf", "lenient:typical=1,2,3", "Lenient"} {
+		"lenient:threshold=NaN", "lenient:threshold=", "lenient:top_k=2.5", "lenient:top_k=1e9", "lenient:typical=0.1", "lenient:typical=0.1/Inf", "lenient:typical=1/2/3", "Lenient"} {
 		if r, err := ParseRule(in); !errors.Is(err, ErrRule) {
 			t.Errorf("%q: %+v, %v", in, r, err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/edge"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // dimension is one thing that a sweep varies.
@@ -40,6 +41,10 @@ func dimensions() []dimension {
 				return err
 			}
 			return v.Request.Params.Validate()
+		}},
+		{"rule", "coupled", "when a drafted token is accepted: " + speculative.RuleForms, "", func(v *Variant, s string) (err error) {
+			v.Request.Rule, err = speculative.ParseRule(s)
+			return err
 		}},
 		{"drafter", "model", "sources of proposals: model, lookup, prediction, joined by +; or none", "", setDrafter},
 		{"depth", "0", "tokens drafted beyond the committed ones at most; 0: adaptive", "", func(v *Variant, s string) (err error) {

@@ -56,7 +56,7 @@ type EdgeConfig struct {
 	Depth         int           `koanf:"depth" doc:"tokens drafted beyond the committed text; 0: adaptive, -1: never draft" live:"yes"`
 	Branches      bool          `koanf:"branches" doc:"also propose the draft's second choices" live:"yes"`
 	Translate     string        `koanf:"translate" doc:"a draft whose tokens are not the target's: auto, it drafts text that is put into the target's tokens; off, it is refused" live:"yes"`
-	Rule          string        `koanf:"rule" doc:"when a drafted token is accepted, for requests that say nothing: coupled, rejection, lenient, lenient:threshold=0.3, lenient:top_k=3 or lenient:typical=0.09,0.3 (tuning.md)" live:"yes"`
+	Rule          string        `koanf:"rule" doc:"when a drafted token is accepted, for requests that say nothing: coupled, rejection, lenient, lenient:threshold=0.3, lenient:top_k=3 or lenient:typical=0.09/0.3 (tuning.md)" live:"yes"`
 	Lookup        string        `koanf:"lookup" doc:"proposals from what the text repeats and from a request's prediction: auto, beside a draft and for predictions; always, also without a draft; off" live:"yes"`
 	Cache         string        `koanf:"cache" doc:"folder that keeps targets' tokenizers; empty: in the user's cache, none: none" live:"yes"`
 	Conversations int           `koanf:"conversations" doc:"finished generations that are remembered for the next turn; 0: none" live:"yes"`
