@@ -140,11 +140,11 @@ func generateJSON(ctx context.Context, w io.Writer, edge *edgeClient, req *outri
 	}
 	var f figures
 	f.add(sum)
-	return text.String(), json.NewEncoder(w).Encode(map[string]any{
+	return text.String(), json.NewEncoder(w).Encode(ruleJSON(sum, map[string]any{
 		"text": text.String(), "tokens": tokens, "figures": f, "exact": sum.GetExact(), "resumes": sum.GetResumes(),
 		"routing": routingJSON(sum.GetRouting()),
 		"finish":  strings.ToLower(strings.TrimPrefix(sum.GetFinish().String(), "FINISH_")),
-	})
+	}))
 }
 
 func fateName(f outriderv1.Fate) string {

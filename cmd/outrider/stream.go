@@ -161,6 +161,8 @@ func statusLine(s *outriderv1.Summary) string {
 		parts = append(parts, fmt.Sprintf("%d unverified", f.unverified))
 	} else if s.GetShapeDependent() {
 		parts = append(parts, "exact but for near ties")
+	} else if line := ruleLine(s); line != "" {
+		parts = append(parts, line)
 	} else if !s.GetExact() {
 		parts = append(parts, "not exact: resumed under other numerics")
 	}

@@ -78,7 +78,7 @@ export const en = {
   stoppedHere: "Stopped",
   cutLength: "The length limit ended this answer",
   interrupted: "This answer was interrupted",
-  inexact: "Not exactly what the target alone would have said: the answer was resumed on other hardware, or has unverified tokens",
+  inexact: "Not exactly what the target alone would have said: by its acceptance rule, because it was resumed on other hardware, or because of unverified tokens",
   someUnverified: "{n} token was written by this device alone and is unverified|{n} tokens were written by this device alone and are unverified",
   routed_device: "Answered on this device: {why}",
   routed_cloud: "Answered in the cloud: {why}",

@@ -78,7 +78,7 @@ export const zh = {
   stoppedHere: "已停止",
   cutLength: "达到长度上限，回答到此为止",
   interrupted: "这次回答被打断了",
-  inexact: "与目标模型独自所说未必完全一致：回答曾在其他硬件上续写，或含未验证的词元",
+  inexact: "与目标模型独自所说未必完全一致：采纳规则并非耦合，或回答曾在其他硬件上续写，或含未验证的词元",
   someUnverified: "{n} 个词元由本机独自写出，未经验证",
   routed_device: "由本机作答：{why}",
   routed_cloud: "由云端作答：{why}",
