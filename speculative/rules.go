@@ -21,9 +21,9 @@ func (s *Sampler) Judge(logits []float32, proposed []Proposal) Choice {
 	case s.rule.Kind == Rejection && s.p.Temperature != 0 && s.drafts:
 		s.shape(logits)
 		return s.draw(logits)
-	case s.rule.Kind == Rejection && s.p.Temperature != 0:
+	case s.rule.Kind == Rejection && s.p.Temperature != 0 && len(proposed) > 0:
 		s.shape(logits)
-		return s.reject(logits, proposed)
+		return s.reject(logits, proposed[0])
 	case s.rule.Kind == Lenient && !s.drafts && len(proposed) > 0:
 		s.shape(logits)
 		return s.lenient(logits, proposed)
@@ -31,13 +31,12 @@ func (s *Sampler) Judge(logits []float32, proposed []Proposal) Choice {
 	return s.Choose(logits)
 }
 
-// The rules' random numbers, one per position and purpose, come from the generator of the noise by
-// token ids that no vocabulary has. They are independent of one another and of coupled noise, so that a
-// draft which draws by that remains a fair one.
+// The rule's random numbers, one per position and purpose, come from the generator of the noise by
+// token ids that no vocabulary has. They are independent of one another and of the noise by which drafts
+// draw.
 const (
-	drawPurpose   Token = -2
-	acceptPurpose Token = -3
-	targetPurpose Token = -4
+	acceptPurpose Token = -2
+	targetPurpose Token = -3
 )
 
 // uniform is a number in (0, 1).
@@ -46,7 +45,9 @@ func (s *Sampler) uniform(purpose Token) float64 {
 	return (float64(h>>12) + 0.5) * 0x1p-52
 }
 
-// draw is what a draft proposes under rejection. Its confidence is a function of the distribution, not
+// draw is what a draft proposes under rejection. It draws by the coupled noise, and so does a target
+// for which nothing is proposed: a proposal that comes too late then agrees with the log as often as
+// under coupled, and what was drafted beyond it lives on. Its confidence is a function of the distribution, not
 // of what was drawn: whether a token is sent and judged must not depend on what it is, or the rule
 // would not be lossless.
 func (s *Sampler) draw(logits []float32) Choice {
@@ -54,23 +55,20 @@ func (s *Sampler) draw(logits []float32) Choice {
 	if len(p) == 0 {
 		return Choice{Confidence: 0.5, Second: -1}
 	}
-	t, top, q := quantise(p).draw(s.uniform(drawPurpose))
+	t, top, q := quantise(p).draw(newNoiseKey(s.p.Seed, s.p.Choice, len(s.log)))
 	return Choice{Token: t, Confidence: float32(0.5 + top/2), Second: -1, Q: q}
 }
 
 // reject is the rule of Leviathan et al.
-func (s *Sampler) reject(logits []float32, proposed []Proposal) Choice {
+func (s *Sampler) reject(logits []float32, x Proposal) Choice {
 	p := s.distribution(logits)
 	if len(p) == 0 {
 		return Choice{Confidence: 0.5, Second: -1}
 	}
-	if len(proposed) > 0 {
-		x := proposed[0]
-		if s.uniform(acceptPurpose)*x.Q.probability() < probabilityOf(p, x.Token) {
-			return Choice{Token: x.Token, Confidence: 1, Second: -1}
-		}
-		x.Q.subtract(x.Token, p)
+	if s.uniform(acceptPurpose)*x.Q.probability() < probabilityOf(p, x.Token) {
+		return Choice{Token: x.Token, Confidence: 1, Second: -1}
 	}
+	x.Q.subtract(x.Token, p)
 	return Choice{Token: pick(p, s.uniform(targetPurpose)), Confidence: 1, Second: -1}
 }
 

@@ -71,15 +71,16 @@ func quantise(p []candidate) *Sparse {
 	return q
 }
 
-// draw takes a token by u in (0, 1) and puts it first. It returns how probable the top token is, and
+// draw takes a token by its noise and puts it first. It returns how probable the top token is, and
 // nil for a distribution of one token.
-func (q *Sparse) draw(u float64) (t Token, top float64, drawn *Sparse) {
+func (q *Sparse) draw(key noiseKey) (t Token, top float64, drawn *Sparse) {
 	sum := q.sum()
 	top = float64(slices.Max(q.Weights)) / float64(sum)
-	at, left := 0, int(u*float64(sum))
-	for left >= int(q.Weights[at]) {
-		left -= int(q.Weights[at])
-		at++
+	at, best := 0, math.Inf(-1)
+	for i, w := range q.Weights {
+		if v := math.Log(float64(w)) + gumbel(key.hash(q.Tokens[i])); v > best {
+			at, best = i, v
+		}
 	}
 	t = q.Tokens[at]
 	if len(q.Tokens) == 1 {
