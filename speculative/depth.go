@@ -69,13 +69,15 @@ func (c *calibrator) observe(raw float32, hit, secondHit bool) {
 // node saves a target step, a refused one costs a row of it, about a hundredth.
 type payoff struct {
 	agreed, accepted, decided float64
-	resumeAt                  int // log length at which to draft again; 0: drafting
+	rounds                    float64 // in which these were decided: nodes behind one miss are no misses of their own
+	resumeAt                  int     // log length at which to draft again; 0: drafting
 	pause                     int
 }
 
 const (
 	payAgreed         = 0.02 // less agreement than this is useless at any distance ...
 	payAgreedTrials   = 48.0
+	payRounds         = 8.0
 	payAccepted       = 0.005 // ... and so is less acceptance, which takes longer to know
 	payAcceptedTrials = 256.0
 	payDecay          = 0.997
@@ -91,13 +93,14 @@ func (p *payoff) observe(agreed, accepted, decided, length int) {
 	p.agreed = p.agreed*d + float64(agreed)
 	p.accepted = p.accepted*d + float64(accepted)
 	p.decided = p.decided*d + float64(decided)
+	p.rounds = p.rounds*d + 1
 	switch {
-	case p.decided < payAgreedTrials:
+	case p.decided < payAgreedTrials, p.rounds < payRounds:
 	case p.agreed < payAgreed*p.decided,
 		p.decided >= payAcceptedTrials && p.accepted < payAccepted*p.decided:
 		p.pause = min(max(payPause, 2*p.pause), payPauseMax)
 		p.resumeAt = length + p.pause
-		p.agreed, p.accepted, p.decided = 0, 0, payAgreedTrials/2 // a probe needs half the trials
+		p.agreed, p.accepted, p.decided, p.rounds = 0, 0, payAgreedTrials/2, payRounds/2 // a probe needs half the trials
 	case p.agreed >= 2*payAgreed*p.decided:
 		p.pause = 0
 	}

@@ -180,8 +180,13 @@ func (v *Verifier) account(s Segment, c Commit, ratio float64) {
 	v.usage.Accepted += accepted
 	if scored > 0 {
 		v.usage.ScoringPasses++
-		v.hits = v.hits*0.95 + float64(accepted)
-		v.promised = v.promised*0.95 + s.promise
+		// What follows one miss is lost with it: a pass counts as one promise at most.
+		once := max(1, s.promise)
+		v.hits = v.hits*0.95 + float64(accepted)/once
+		v.promised = v.promised*0.95 + s.promise/once
+	} else { // who is never scored is not distrusted for ever
+		v.hits += trustReturns * (trustPrior - v.hits)
+		v.promised += trustReturns * (trustPrior - v.promised)
 	}
 	v.earned = min(1e6, v.earned+ratio*(0.02+1.02*float64(accepted))-float64(scored))
 }

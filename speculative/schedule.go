@@ -150,6 +150,7 @@ func bestPrefix(values []float64, c Cost) (n int, density float64) {
 // they raise the step's yield: a node's value per position must beat the step's expected tokens
 // per unit of cost so far.
 func planRoots(bids []Bid, roots []root, l Limits, c Cost) []Grant {
+	crowded(bids, roots, l, c)
 	slices.SortStableFunc(roots, byPace(bids))
 	roots = fairly(bids, roots, c)
 	left, tokens, cost := l.Positions, 0.0, float64(c.Step)
@@ -184,6 +185,45 @@ func planRoots(bids []Bid, roots []root, l Limits, c Cost) []Grant {
 		}
 	}
 	return grants
+}
+
+// crowded shortens the sessions' densest shares when not all have room: a row then costs the place of
+// another session's root. Were the sessions alike, a step with the nodes worth at least some bound
+// would have room for so many of them; the bound with the best yield is taken.
+func crowded(bids []Bid, roots []root, l Limits, c Cost) {
+	rows, n := len(roots), float64(len(roots))
+	for _, r := range roots {
+		rows += r.nodes
+	}
+	if rows <= l.Positions || len(roots) == 0 {
+		return
+	}
+	values := make([]float64, 0, rows)
+	for _, r := range roots {
+		values = append(values, bids[r.bid].Values[:r.nodes]...)
+	}
+	slices.SortFunc(values, func(a, b float64) int { return cmp.Compare(b, a) })
+	bound, best, sum := 2.0, 0.0, 0.0
+	for k := 0; k <= len(values); k++ {
+		if k > 0 {
+			sum += values[k-1]
+		}
+		each := 1 + float64(k)/n
+		m := min(n, float64(l.Positions)/each, float64(l.Sequences))
+		yield := m * (1 + sum/n) / (float64(c.Step) + m*(float64(c.Sequence)+each*float64(c.Position)))
+		if yield > best {
+			best = yield
+			if bound = 2; k > 0 {
+				bound = values[k-1]
+			}
+		}
+	}
+	for i := range roots {
+		r := &roots[i]
+		for r.nodes > 0 && bids[r.bid].Values[r.nodes-1] < bound {
+			r.nodes--
+		}
+	}
 }
 
 // spare is a node that could join a grant as its at-th.

@@ -203,7 +203,14 @@ func (tr *trace) plan() string {
 
 func (tr *trace) payoff() string {
 	tr.length += tr.num("tokens")
-	tr.pay.observe(tr.num("agreed"), tr.num("accepted"), tr.num("decided"), tr.length)
+	rounds := max(1, tr.num("decided")/5) // in which they were decided
+	agreed, accepted, left := tr.num("agreed"), tr.num("accepted"), tr.num("decided")
+	for ; rounds > 0; rounds-- {
+		n := left / rounds
+		left -= n
+		tr.pay.observe(agreed-agreed*(rounds-1)/rounds, accepted-accepted*(rounds-1)/rounds, n, tr.length)
+		agreed, accepted = agreed*(rounds-1)/rounds, accepted*(rounds-1)/rounds
+	}
 	if tr.pay.drafting(tr.length) {
 		return fmt.Sprintf("at %d: drafting", tr.length)
 	}

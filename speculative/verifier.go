@@ -27,6 +27,13 @@ const (
 	DefaultDefer  = 250 * time.Millisecond
 )
 
+// Trust in what an edge tells of its drafts: promises taken as kept at first, and how much of that
+// comes back in a pass that scores nothing.
+const (
+	trustPrior   = 4.0
+	trustReturns = 0.02
+)
+
 // Verifier is the cloud's half of one session: it keeps the authoritative log, judges proposals
 // and decides what may be run. Owned by one goroutine.
 type Verifier struct {
@@ -71,7 +78,7 @@ func NewVerifier(c VerifierConfig, log []Token) *Verifier {
 	if c.Defer == 0 {
 		c.Defer = DefaultDefer
 	}
-	v := &Verifier{c: c, log: slices.Clone(log), acked: len(log), ender: NewEnder(c.Ending), hits: 4, promised: 4}
+	v := &Verifier{c: c, log: slices.Clone(log), acked: len(log), ender: NewEnder(c.Ending), hits: trustPrior, promised: trustPrior}
 	v.nodes = nodeSet{window: c.Window, chains: c.Chains, epoch: -1}
 	for i := c.PromptLength; i < len(log); i++ {
 		v.fates = append(v.fates, FateUnknown)
