@@ -23,11 +23,13 @@ var rooms = map[string][]string{
 	"backend":     {"speculative", "grammar", "tokenizer", "gguf", "models", "proto", "telemetry"},
 	"drafter":     {"speculative", "grammar", "tokenizer", "backend"},
 	"cloud":       {"speculative", "grammar", "tokenizer", "backend", "drafter", "proto", "telemetry"},
-	"edge":        {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "edge/router", "proto", "telemetry"},
+	"edge":        {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "edge/router", "perception/media", "proto", "telemetry"},
 	"edge/router": {},
-	"perception":  {"proto"},
-	"bench":       {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "models", "gguf", "proto", "telemetry"},
-	"cmd":         {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "models", "gguf", "proto", "bench", "telemetry"},
+	"perception":  {"proto", "backend", "perception/media"},
+	"bench":       {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "perception/media", "models", "gguf", "proto", "telemetry"},
+	"cmd":         {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "perception/media", "models", "gguf", "proto", "bench", "telemetry"},
+
+	"perception/media": {},
 }
 
 // pure packages may use the standard library and these modules only.
@@ -37,6 +39,8 @@ var pure = map[string][]string{
 	"gguf":        {},
 	"grammar":     {},
 	"edge/router": {"cel.dev/cel-go", "go.yaml.in/yaml/v3"},
+
+	"perception/media": {"github.com/rivo/uniseg"},
 }
 
 func room(pkg string) string {

@@ -28,9 +28,25 @@ type process struct {
 // start runs the plugin, shakes hands and loads the model. ctx bounds all of it. Errors are one line
 // without the host's name and wrap ErrLoad (final), ErrUnavailable or the context's error.
 func start(ctx context.Context, c *HostConfig) (*process, error) {
-	path, err := program(c.Command)
+	p, service, err := spawn(ctx, c, PluginName, &Plugin{})
 	if err != nil {
 		return nil, err
+	}
+	unwatch := context.AfterFunc(ctx, p.sub.kill)
+	defer unwatch()
+	p.model = service.(*Client)
+	if err := p.model.Load(ctx, c.Model, c.Options, c.Progress); err != nil {
+		p.stop(0)
+		return nil, p.loadFailed(ctx, err, c.Model)
+	}
+	return p, nil
+}
+
+// spawn runs a plugin and shakes hands; it returns the client of its one service, too.
+func spawn(ctx context.Context, c *HostConfig, name string, kind plugin.Plugin) (*process, any, error) {
+	path, err := program(c.Command)
+	if err != nil {
+		return nil, nil, err
 	}
 	p := &process{
 		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256},
@@ -38,7 +54,7 @@ func start(ctx context.Context, c *HostConfig) (*process, error) {
 	}
 	p.plugin = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake(),
-		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &Plugin{}}},
+		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {name: kind}},
 		RunnerFunc:       p.sub.prepare,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
@@ -54,16 +70,13 @@ func start(ctx context.Context, c *HostConfig) (*process, error) {
 	begun := time.Now()
 	unwatch := context.AfterFunc(ctx, p.sub.kill)
 	defer unwatch()
-	if err := p.connect(); err != nil {
+	service, err := p.connect(name)
+	if err != nil {
 		late := time.Since(begun) >= c.StartTimeout
 		p.stop(0)
-		return nil, p.explain(ctx, err, late, c.StartTimeout)
+		return nil, nil, p.explain(ctx, err, late, c.StartTimeout)
 	}
-	if err := p.model.Load(ctx, c.Model, c.Options, c.Progress); err != nil {
-		p.stop(0)
-		return nil, p.loadFailed(ctx, err, c.Model)
-	}
-	return p, nil
+	return p, service, nil
 }
 
 // program finds the binary; "" is this one.
@@ -86,21 +99,17 @@ func program(command string) (string, error) {
 	return path, nil
 }
 
-func (p *process) connect() error {
+func (p *process) connect(name string) (any, error) {
 	protocol, err := p.plugin.Client()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	g, ok := protocol.(*plugin.GRPCClient)
 	if !ok {
-		return errors.New("it does not speak gRPC")
+		return nil, errors.New("it does not speak gRPC")
 	}
-	m, err := g.Dispense(PluginName)
-	if err != nil {
-		return err
-	}
-	p.conn, p.model = g.Conn, m.(*Client)
-	return nil
+	p.conn = g.Conn
+	return g.Dispense(name)
 }
 
 // explain turns a failed handshake into one line that says what to do. The process has been stopped,

@@ -23,8 +23,20 @@ import (
 // main. Interrupts that the terminal or a service manager sends to the whole group are ignored: the
 // host decides when its plugins end. slog's default logger and the standard log go to the host.
 func Serve(load Loader) {
+	server := NewServer(direct(load, os.Stderr))
+	serve(PluginName, &Plugin{Backend: server}, func(log *slog.Logger) { server.log = log }, server.Close)
+}
+
+// ServeService is Serve for a plugin of another service, by its go-plugin name; closing is called when the
+// host shuts it down.
+func ServeService(name string, kind plugin.Plugin, closing func() error) {
+	serve(name, kind, func(*slog.Logger) {}, closing)
+}
+
+// serve publishes one service; begin is told where to log.
+func serve(name string, kind plugin.Plugin, begin func(*slog.Logger), closing func() error) {
 	if os.Getenv(CookieKey) != CookieValue {
-		fmt.Fprintln(os.Stderr, "this is a model plugin of outrider: name it as the backend's command instead of running it by hand")
+		fmt.Fprintln(os.Stderr, "this is a plugin of outrider: name it as the engine's command instead of running it by hand")
 		os.Exit(2)
 	}
 	gone := make(chan struct{})
@@ -37,8 +49,7 @@ func Serve(load Loader) {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	slog.SetDefault(log)
 	crashed := make(chan struct{}, 1)
-	server := NewServer(direct(load, os.Stderr))
-	server.log = log
+	begin(log)
 	tracing, err := telemetry.StartPluginTracing(context.Background(), log)
 	if err != nil {
 		log.Warn("no traces of this plugin", "error", err)
@@ -49,7 +60,7 @@ func Serve(load Loader) {
 		defer close(served)
 		plugin.Serve(&plugin.ServeConfig{
 			HandshakeConfig:  handshake(),
-			VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &Plugin{Backend: server}}},
+			VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {name: kind}},
 			GRPCServer: grpcServer(log, tracing, func() {
 				select {
 				case crashed <- struct{}{}:
@@ -62,8 +73,8 @@ func Serve(load Loader) {
 	select {
 	case <-served:
 		within(time.Second, func() {
-			if err := server.Close(); err != nil {
-				log.Warn("could not close the model", "error", err)
+			if err := closing(); err != nil {
+				log.Warn("could not close the engine", "error", err)
 			}
 		})
 	case <-gone:

@@ -7,14 +7,17 @@ import (
 // Config is everything that can be set. Of each setting the tags say its key, what it means (the
 // table in docs/configuration.md is made of that) and whether a running server takes a new value.
 type Config struct {
-	Cloud     CloudConfig           `koanf:"cloud"`
-	Edge      EdgeConfig            `koanf:"edge"`
-	Models    ModelsConfig          `koanf:"models"`
-	Pairs     map[string]PairConfig `koanf:"pairs" doc:"pairs of a target and a draft, by name" live:"yes"`
-	Pair      string                `koanf:"pair" doc:"the pair in force: what the cloud serves and the edge drafts with where they say nothing else" live:"yes"`
-	Prices    PricesConfig          `koanf:"prices"`
-	Log       LogConfig             `koanf:"log"`
-	Telemetry TelemetryConfig       `koanf:"telemetry"`
+	Cloud  CloudConfig           `koanf:"cloud"`
+	Edge   EdgeConfig            `koanf:"edge"`
+	Models ModelsConfig          `koanf:"models"`
+	Pairs  map[string]PairConfig `koanf:"pairs" doc:"pairs of a target and a draft, by name" live:"yes"`
+	Pair   string                `koanf:"pair" doc:"the pair in force: what the cloud serves and the edge drafts with where they say nothing else" live:"yes"`
+	Prices PricesConfig          `koanf:"prices"`
+
+	Perception PerceptionConfig `koanf:"perception"`
+
+	Log       LogConfig       `koanf:"log"`
+	Telemetry TelemetryConfig `koanf:"telemetry"`
 
 	from sources // where the values come from
 }

@@ -16,7 +16,8 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what this machine can run, and what to do where it cannot",
 		Long: `Look at the configuration, the models that it names, and the engines: which of llama.cpp's libraries
-are found, their version and the devices that they see. Ends with an error when something that
+are found, their version and the devices that they see; what hears, speaks and reads here, and how to get what
+is missing. Ends with an error when something that
 the configuration needs does not work.`,
 		Example: "  outrider doctor\n  outrider doctor --lib /opt/llama.cpp/lib\n  outrider doctor --config outrider.yaml",
 		Args:    noArgs,
@@ -47,8 +48,11 @@ func doctor(ctx context.Context, cfg *Config, lib string, w io.Writer) error {
 		unusable = errors.New("llama.cpp's libraries cannot be used")
 	}
 	report.Print(w)
+	failed := perceptionReport(cfg.Perception, w)
+	if failed != nil {
+		fmt.Fprintf(w, "  error       %s\n", oneLine(failed))
+	}
 	fmt.Fprintln(w, "models")
-	var failed error
 	for _, m := range configured {
 		state := "ok"
 		if err := m.runnable(unusable); err != nil {

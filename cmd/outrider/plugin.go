@@ -6,6 +6,9 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/backend/mock"
 	"github.com/outrider-llm/outrider/backend/reference"
+	"github.com/outrider-llm/outrider/perception"
+	"github.com/outrider-llm/outrider/perception/local"
+	"github.com/outrider-llm/outrider/perception/openaihttp"
 )
 
 // newPlugin runs a built-in engine as a plugin: the program re-executes itself with it.
@@ -21,6 +24,10 @@ func newPlugin() *cobra.Command {
 				backend.Serve(reference.Load)
 			case "mock":
 				backend.Serve(mock.Load)
+			case "perception-local":
+				perception.Serve(local.Open)
+			case "perception-openai-http":
+				perception.Serve(openaihttp.Open)
 			default:
 				return usagef("no built-in engine %q: there are reference and mock", args[0])
 			}
