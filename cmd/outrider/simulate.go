@@ -29,6 +29,7 @@ type simulateFlags struct {
 	within                             time.Duration
 	seed                               uint64
 	runAhead                           float64
+	maxPasses                          []float64 // a curve over these in place of runAhead
 	branches                           bool
 	depth, window                      int
 	minPath                            float64
@@ -55,6 +56,7 @@ loop at its best depth, a plain pipelined loop, the same draft beside the target
 oracle whose drafter knows which of its tokens will hold: no drafting at this speed can beat it.`,
 		Example: `  outrider simulate --rtt 10ms,50ms,100ms --target-step 40ms --target-token 0.3ms --draft-token 4ms --agreement 0.8
   outrider simulate --rtt 50ms --sessions 1000 --within 1m         # many edges, one target
+  outrider simulate --rtt 50ms --max-passes 0.3,0.5,1              # latency against cloud work
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
   outrider simulate --rtt 50ms --agreement trace:pair.jsonl
@@ -93,6 +95,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.IntVar(&f.repeats, "repeats", 100, "how often a single session is repeated, with other luck")
 	s.Uint64Var(&f.seed, "seed", 1, "of all luck")
 	s.Float64Var(&f.runAhead, "run-ahead", 1, "target passes per committed token at most")
+	s.Float64SliceVar(&f.maxPasses, "max-passes", nil, "show the curve over these values of --run-ahead, between 0.001 and 1, at each round trip")
 	s.BoolVar(&f.branches, "branches", true, "also propose the draft's second choices")
 	s.IntVar(&f.depth, "depth", 0, "tokens drafted beyond the committed text; 0: adaptive")
 	s.IntVar(&f.window, "window", 0, "nodes in flight at most; 0: the default")
@@ -113,7 +116,8 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 
 // simulated is one line of `outrider simulate --json`.
 type simulated struct {
-	RTT float64 `json:"rtt_ms"`
+	RTT       float64 `json:"rtt_ms"`
+	MaxPasses float64 `json:"max_passes_per_token"` // what --run-ahead or --max-passes asked for
 	simulate.Figures
 	CloudOnlyMs float64                     `json:"cloud_only_ms_per_token"`
 	Cost        float64                     `json:"cost_per_million_tokens,omitempty"`
@@ -159,13 +163,36 @@ func runSimulate(ctx context.Context, f *simulateFlags, w io.Writer) error {
 	if !f.asJSON {
 		fmt.Fprintf(w, "Assumed: %s\n\n", f.assumptions(c))
 	}
+	for _, p := range f.maxPasses {
+		if !(p >= 0.001 && p <= 1) {
+			return usagef("--max-passes is %g, must be between 0.001 and 1", p)
+		}
+	}
 	for i, rtt := range f.rtts {
 		c.Link.RTT = rtt
+		if err := f.curve(ctx, c, i == 0, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// curve shows one round trip at each bound on the target's passes.
+func (f *simulateFlags) curve(ctx context.Context, c simulate.Config, first bool, w io.Writer) error {
+	bounds := f.maxPasses
+	if len(bounds) == 0 {
+		bounds = []float64{f.runAhead}
+	}
+	for i, p := range bounds {
+		c.RunAhead = p
 		r, err := f.simulate(ctx, c)
 		if err != nil {
 			return err
 		}
-		if i > 0 || !f.withBreakEven {
+		if r.MaxPasses = p; p == 0 { // the core's default
+			r.MaxPasses = 1
+		}
+		if i > 0 || !first || !f.withBreakEven {
 			r.BreakEven = nil
 		}
 		if f.asJSON {
@@ -255,7 +282,7 @@ func (f *simulateFlags) assumed(c simulate.Config) map[string]any {
 	m := map[string]any{"target_step_ms": ms(f.step), "target_sequence_ms": ms(f.sequence), "target_token_ms": ms(f.token), "draft_token_ms": ms(f.draft),
 		"agreement": f.agreement.rate, "agreement_spread": f.spread, "second_choice": f.second, "confidence": f.confidence,
 		"prompt_tokens": f.prompt, "tokens": f.tokens, "sessions": f.sessions, "repeats": f.repeats, "jitter_ms": ms(f.jitter), "uplink_bits_per_second": f.uplink,
-		"run_ahead": f.runAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
+		"run_ahead": c.RunAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
 	f.agreement.assumed(m)
 	if len(c.Arrivals) > 0 {
 		m["arrivals"], m["requests"], m["speed"] = f.arrivals, len(c.Arrivals), f.speed
@@ -280,7 +307,7 @@ func (f *simulateFlags) assumptions(c simulate.Config) string {
 }
 
 func (r *simulated) table(w io.Writer, f *simulateFlags) {
-	fmt.Fprintf(w, "Round trip %g ms\n", r.RTT)
+	fmt.Fprintf(w, "Round trip %g ms, run-ahead up to %g passes per token\n", r.RTT, r.MaxPasses)
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tms/token\tratio\t95 % interval\tfirst token ms\tpasses/token\tpositions/token\tbytes up/token\tacceptance\tmean length\t")
 	row := func(name string, g simulate.Figures) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -55,6 +56,27 @@ func TestSimulateTable(t *testing.T) {
 	for _, bad := range [][]string{{"--agreement", "2"}, {"--tokens", "0"}, {"--confidence", "loud"}, {"--target-step", "0s", "--target-token", "0s"}, {"--arrivals", "nowhere.csv"}} {
 		if out, err := simulateOutput(t, bad...); err == nil {
 			t.Errorf("%v was accepted: %s", bad, out)
+		}
+	}
+}
+
+// One line per bound, each telling the bound; fewer passes are paid for in time.
+func TestSimulateMaxPasses(t *testing.T) {
+	out, err := simulateOutput(t, "--json", "--no-baselines", "--rtt", "100ms", "--max-passes", "0.3,1", "--repeats", "10", "--tokens", "200")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var low, high simulated
+	d := json.NewDecoder(strings.NewReader(out))
+	if err := errors.Join(d.Decode(&low), d.Decode(&high)); err != nil || d.More() {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if low.MaxPasses != 0.3 || high.MaxPasses != 1 || low.Passes > 0.4 || low.Passes >= high.Passes || low.MsPerToken <= high.MsPerToken {
+		t.Errorf("%+v\n%+v", low, high)
+	}
+	for _, bad := range []string{"0", "1.1", "NaN"} {
+		if _, err := simulateOutput(t, "--max-passes", bad); err == nil {
+			t.Errorf("--max-passes %s was accepted", bad)
 		}
 	}
 }
