@@ -197,6 +197,8 @@ func TestRejectionIsLossless(t *testing.T) {
 	draws := 60_000
 	if os.Getenv("OUTRIDER_VERIFY") != "" {
 		draws = 1_000_000
+	} else if testing.Short() {
+		draws = 10_000
 	}
 	for name, c := range trials() {
 		t.Run(name, func(t *testing.T) {
@@ -215,6 +217,9 @@ func TestRejectionIsLossless(t *testing.T) {
 
 // TestRejectionMutants shows that the same measure sees deliberate mistakes in the rule.
 func TestRejectionMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs many draws")
+	}
 	mutants := map[string]func(s *Sampler, logits []float32, x []Proposal) Choice{
 		"accepts by p/(q+0.02)": func(s *Sampler, logits []float32, x []Proposal) Choice {
 			p := s.distribution(logits)
