@@ -80,6 +80,10 @@ verify: build cross ## What is slow: cross builds, many seeds, mutants, faults, 
 	@[ -n "$$YZMA_LIB" ] || [ ! -e $(LLAMACPP) ] || export YZMA_LIB=$(LLAMACPP); PATH="$(CURDIR)/bin:$$PATH" \
 	OUTRIDER_VERIFY=1 $(GO) test -tags verify -timeout 30m -count=1 $(PACKAGES)
 
+.PHONY: bench-tables
+bench-tables: build ## Make the generated tables of docs/benchmarks.md anew (a minute)
+	bin/outrider bench tables docs/benchmarks.md
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin dist

@@ -128,11 +128,11 @@ func (g Grid) Variants(baselines []string) ([]*Variant, error) {
 	}
 	seen := map[string]bool{}
 	for _, v := range out {
-		if l := v.Label(); seen[l] {
+		l := v.Label()
+		if seen[l] {
 			return nil, fmt.Errorf("%w: %q stands there twice", ErrGrid, l)
-		} else {
-			seen[l] = true
 		}
+		seen[l] = true
 	}
 	return out, nil
 }
