@@ -47,10 +47,6 @@ func dimensions() []dimension {
 			return err
 		}},
 		{"drafter", "model", "sources of proposals: model, lookup, prediction, joined by +; or none", "", setDrafter},
-		{"rule", "coupled", "when a drafted token is accepted: " + speculative.RuleForms, "", func(v *Variant, s string) (err error) {
-			v.Request.Rule, err = speculative.ParseRule(s)
-			return err
-		}},
 		{"depth", "0", "tokens drafted beyond the committed ones at most; 0: adaptive", "", func(v *Variant, s string) (err error) {
 			v.Request.Depth, err = whole(s, 0, 1024)
 			return err
