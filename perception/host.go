@@ -187,8 +187,11 @@ func (h *Host) Read(ctx context.Context, q media.Question) (media.Page, error) {
 	return p, nil
 }
 
-// Close ends the plugin and returns when it is gone.
+// Close ends the plugin and returns when it is gone. There may be no host.
 func (h *Host) Close() error {
+	if h == nil {
+		return nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true

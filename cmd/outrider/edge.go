@@ -112,6 +112,11 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	if err != nil {
 		return err
 	}
+	senses, err := run.cfg.Perception.launch(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer senses.Close() //nolint:errcheck // it never fails
 	reg := telemetry.NewRegistry()
 	r, err := newEdgeRun(ctx, run, edge.NewMetrics(reg), telemetry.RegisterBuild(reg))
 	if err != nil {
@@ -124,7 +129,11 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	if err := writeAddresses(run.address, lis.grpc, lis.admin, lis.web); err != nil {
 		return err
 	}
-	api := openai.New(r.edge, openai.Config{Keys: keys, Origins: c.Origins, Page: page.Handler(), Gatherer: reg, Logger: log})
+	api := openai.Config{Keys: keys, Origins: c.Origins, Page: page.Handler(), Gatherer: reg, Logger: log}
+	if senses != nil {
+		api.Perception, api.MaxBody = senses, maxMediaBody
+	}
+	handler := openai.New(r.edge, api)
 	g, ctx := errgroup.WithContext(ctx)
 	if c.Totals != "" {
 		g.Go(func() error {
@@ -141,7 +150,7 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 		return nil
 	})
 	g.Go(func() error {
-		return serveEdgeOn(ctx, r.edge, lis, run.tracing.Handler(api), reg, c.Drain, run.tracing.ServerOptions())
+		return serveEdgeOn(ctx, r.edge, lis, run.tracing.Handler(handler), reg, c.Drain, run.tracing.ServerOptions())
 	})
 	return g.Wait()
 }

@@ -25,6 +25,9 @@ type PerceptionConfig struct {
 	Options map[string]string `koanf:"options" doc:"of the engine, by name; values are text (perception.md)"`
 }
 
+// maxMediaBody bounds a request with images and recordings, in bytes.
+const maxMediaBody = 48 << 20
+
 // perceptionEngines are the built-in ones, by name.
 func perceptionEngines() map[string]perception.Opener {
 	return map[string]perception.Opener{"local": local.Open, "openai-http": openaihttp.Open}

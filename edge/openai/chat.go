@@ -9,19 +9,21 @@ import (
 
 // chatMessage is an answer, whole or in part.
 type chatMessage struct {
-	Role      string     `json:"role,omitempty"`
-	Content   *string    `json:"content,omitempty"`
-	Reasoning *string    `json:"reasoning_content,omitempty"`
-	ToolCalls []toolCall `json:"tool_calls,omitempty"`
+	Role      string        `json:"role,omitempty"`
+	Content   *string       `json:"content,omitempty"`
+	Reasoning *string       `json:"reasoning_content,omitempty"`
+	ToolCalls []toolCall    `json:"tool_calls,omitempty"`
+	Audio     *messageAudio `json:"audio,omitempty"`
 }
 
 // wholeMessage is an answer whose content may be null.
 type wholeMessage struct {
-	Role      string     `json:"role"`
-	Content   *string    `json:"content"`
-	Refusal   *string    `json:"refusal"`
-	Reasoning *string    `json:"reasoning_content,omitempty"`
-	ToolCalls []toolCall `json:"tool_calls,omitempty"`
+	Role      string        `json:"role"`
+	Content   *string       `json:"content"`
+	Refusal   *string       `json:"refusal"`
+	Reasoning *string       `json:"reasoning_content,omitempty"`
+	ToolCalls []toolCall    `json:"tool_calls,omitempty"`
+	Audio     *messageAudio `json:"audio,omitempty"`
 }
 
 // toolCall is a call, or what is added to one.
@@ -76,6 +78,7 @@ type chatChunk struct {
 // chat is POST /v1/chat/completions.
 func (s *server) chat(w http.ResponseWriter, r *http.Request, o *object) error {
 	j := &job{id: s.newID("chatcmpl-"), reads: true}
+	o.see = &perceiver{ctx: r.Context(), s: s.senses}
 	j.r.Messages = o.conversation("messages")
 	s.common(r.Context(), o, j)
 	j.r.MaxTokens = o.limit(0, "max_completion_tokens", "max_tokens")
@@ -86,14 +89,17 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request, o *object) error {
 	o.effort(o.text("reasoning_effort"), j)
 	tools := readTools(o, false)
 	s.constrained(o, j, tools, o.format("response_format", false), o.structured("structured_outputs"))
-	o.unsupported("functions", "function_call", "audio")
-	o.textOnly("modalities")
+	o.unsupported("functions", "function_call")
+	aloud := o.spoken(j)
+	if aloud != nil && *o.err == nil && s.senses.p == nil {
+		*o.err = perceptionError(errPerceptionOff(), "modalities")
+	}
 	if *o.err != nil {
 		(*o.err).write(w)
 		return *o.err
 	}
 	if j.stream {
-		return s.chatStream(w, r, j, tools)
+		return s.chatStream(w, r, j, tools, aloud)
 	}
 	answers, err := s.generate(r.Context(), j, tools, nothing{})
 	if err != nil {
@@ -104,6 +110,14 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request, o *object) error {
 		Metrics: metricsOf(answers, s.models.draft())}
 	for i, a := range answers {
 		out.Choices = append(out.Choices, a.choice(i))
+	}
+	if aloud != nil {
+		m := &out.Choices[0].Message
+		if m.Audio, err = s.say(r.Context(), aloud, answers[0].text.String()); err != nil {
+			perceptionError(err, "audio").write(w)
+			return err
+		}
+		m.Content = nil // as OpenAI has it: the transcript is with the sound
 	}
 	if j.ext.tokens {
 		out.Outrider = &outrider{Tokens: tokensOf(answers[0].tokens)}
@@ -132,11 +146,17 @@ func (a *answer) choice(index int) chatChoice {
 }
 
 // chatStream answers with server-sent events.
-func (s *server) chatStream(w http.ResponseWriter, r *http.Request, j *job, tools *toolset) error {
+func (s *server) chatStream(w http.ResponseWriter, r *http.Request, j *job, tools *toolset, aloud *spoken) error {
 	out := newStream(w, s.c.Heartbeat, s.c.WriteTimeout)
 	defer out.close()
 	c := &chatSink{s: s, j: j, out: out, begun: make([]bool, j.n)}
-	answers, err := s.generate(r.Context(), j, tools, c)
+	var to sink = c
+	if aloud != nil {
+		p := newSpeaker(r.Context(), c, aloud)
+		defer p.close()
+		to = p
+	}
+	answers, err := s.generate(r.Context(), j, tools, to)
 	if err != nil {
 		out.fail(errorOf(err, j.name), errorChunk)
 		return err

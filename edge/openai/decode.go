@@ -15,6 +15,7 @@ type object struct {
 	path string // with its dot, empty for the body itself
 	m    map[string]json.RawMessage
 	err  **apiError // of the whole body
+	see  *perceiver // of the whole body; nil: texts only
 }
 
 // parseBody begins with the body of a request.
@@ -160,14 +161,14 @@ func (o *object) list(name string, most int) []json.RawMessage {
 // sub reads an object; a missing one is empty.
 func (o *object) sub(name string) *object {
 	if !o.has(name) {
-		return &object{path: o.path + name + ".", err: o.err}
+		return &object{path: o.path + name + ".", err: o.err, see: o.see}
 	}
 	return o.element(name, o.m[name])
 }
 
 // element reads an object that stands in a list.
 func (o *object) element(name string, raw json.RawMessage) *object {
-	e := &object{path: o.path + name + ".", err: o.err}
+	e := &object{path: o.path + name + ".", err: o.err, see: o.see}
 	if json.Unmarshal(raw, &e.m) != nil || e.m == nil {
 		o.fail(name, "invalid_type", "invalid type for '%s%s': expected an object, got %s", o.path, name, kindOf(raw))
 	}

@@ -290,15 +290,6 @@ func (o *object) variables(name string) map[string]any {
 	return out
 }
 
-// textOnly takes a list of modalities that is ["text"].
-func (o *object) textOnly(name string) {
-	for i, kind := range o.texts(name, 8) {
-		if kind != "text" {
-			o.fail(at(name, i), "unsupported_value", "'%s%s' is %.40q: this edge answers in text", o.path, at(name, i), kind)
-		}
-	}
-}
-
 // content reads a text, or parts of which only texts are taken.
 func (o *object) content(name string) string {
 	if !o.has(name) {
@@ -320,8 +311,14 @@ func (o *object) content(name string) string {
 			b.WriteString(p.text("text"))
 		case "refusal":
 			b.WriteString(p.text("refusal"))
-		case "image_url", "input_image", "input_audio", "file", "input_file", "audio":
-			p.fail("type", "unsupported_content", "'%stype' is %s: this edge takes text only, leave images, audio and files out", p.path, kind)
+		case "image_url", "input_image", "input_audio":
+			if p.see == nil {
+				p.fail("type", "unsupported_content", "'%stype' is %s: only texts are taken here", p.path, kind)
+				return ""
+			}
+			b.WriteString(p.see.attachment(p, kind))
+		case "file", "input_file", "audio":
+			p.fail("type", "unsupported_content", "'%stype' is %s: this edge takes texts, images and recordings, leave files out", p.path, kind)
 		default:
 			p.fail("type", "invalid_value", "'%stype' is %.40q, must be text", p.path, kind)
 		}

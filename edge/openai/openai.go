@@ -35,6 +35,7 @@ type Config struct {
 	WriteTimeout time.Duration // a client that takes longer to read what is sent is given up; default 30 s
 	Gatherer     prometheus.Gatherer
 	Page         http.Handler // at /; nil: none
+	Perception   Perception   // nil: recordings and images are refused
 	Logger       *slog.Logger
 }
 
@@ -70,6 +71,7 @@ type server struct {
 	now    func() time.Time
 	newID  func(prefix string) string
 	styles styles
+	senses *senses
 }
 
 // New makes the handler of all endpoints.
@@ -78,7 +80,7 @@ func New(e Engine, c Config) http.Handler { return newServer(e, c).handler() }
 func newServer(e Engine, c Config) *server {
 	c.defaults()
 	s := &server{c: c, e: e, models: &catalogue{e: e}, slots: make(chan struct{}, c.MaxRequests), begun: time.Now(),
-		now: time.Now, newID: newID}
+		now: time.Now, newID: newID, senses: newSenses(c.Perception)}
 	return s
 }
 
@@ -99,6 +101,8 @@ func (s *server) handler() http.Handler {
 	post("/v1/completions", s.completions)
 	post("/v1/responses", s.responses)
 	post("/v1/embeddings", s.embeddings)
+	post("/v1/audio/speech", s.speech)
+	mux.Handle("POST /v1/audio/transcriptions", s.protected(http.HandlerFunc(s.transcriptions)))
 	get("/v1/models", s.listModels)
 	get("/v1/models/{id...}", s.getModel)
 	get("/outrider/status", s.status)

@@ -58,6 +58,7 @@ type responseUsage struct {
 
 // responses is POST /v1/responses. Nothing is stored: each request brings its whole conversation.
 func (s *server) responses(w http.ResponseWriter, r *http.Request, o *object) error {
+	o.see = &perceiver{ctx: r.Context(), s: s.senses}
 	j := &job{id: s.newID("resp_"), reads: true}
 	s.common(r.Context(), o, j)
 	if j.n != 1 {
