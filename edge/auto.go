@@ -66,9 +66,7 @@ func (e *Edge) judgement(r *Request, window int) *judgement {
 			last = r.Messages[n-1].Content
 		}
 		maps.Copy(f, router.TextFacts(last))
-		if e.c.Private != nil {
-			f["private.kinds"] = e.c.Private(text)
-		}
+		f["private.kinds"] = kindsOf(r.personal)
 	}
 	e.state(f)
 	j := &judgement{facts: f, text: last, confidence: router.NewConfidence(window)}

@@ -142,14 +142,8 @@ func TestEscalationWithoutCloud(t *testing.T) {
 // The policy may keep a request on the device, and what must stay there fails where there is no draft.
 func TestPolicyKeepsPrivateData(t *testing.T) {
 	tok := demoTokenizer(t)
-	find := func(text string) []string {
-		if strings.Contains(text, "@") {
-			return []string{"email"}
-		}
-		return nil
-	}
 	r := newRig(t, link.Config{}, func(r *rig) {
-		r.config.Tokenizer, r.config.Vocabulary, r.config.Private, r.config.Mode = tok, "", find, ModeAuto
+		r.config.Tokenizer, r.config.Vocabulary, r.config.Mode = tok, "", ModeAuto
 		for _, m := range []*toy{r.target, r.draft} {
 			m.info.VocabularySize, m.info.Vocabulary = tok.Size(), tok.Fingerprint()
 		}
@@ -166,7 +160,7 @@ func TestPolicyKeepsPrivateData(t *testing.T) {
 	}
 	none := newRig(t, link.Config{}, func(r *rig) {
 		r.draft = nil
-		r.config.Tokenizer, r.config.Vocabulary, r.config.Private, r.config.Mode = tok, "", find, ModeAuto
+		r.config.Tokenizer, r.config.Vocabulary, r.config.Mode = tok, "", ModeAuto
 		r.target.info.VocabularySize, r.target.info.Vocabulary = tok.Size(), tok.Fingerprint()
 	})
 	_, err := none.edge.Generate(t.Context(), Request{Prompt: "Write to tim@example.org", MaxTokens: 4}, c.emit)

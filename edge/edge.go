@@ -17,6 +17,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/chat"
+	"github.com/outrider-llm/outrider/edge/privacy"
 	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/edge/sensors"
 	"github.com/outrider-llm/outrider/grammar"
@@ -41,17 +42,16 @@ type Config struct {
 	Chat func(*tokenizer.Tokenizer, chat.Conversation) ([]Token, error)
 	Dial []grpc.DialOption // credentials and the like; default: plain text
 
-	Mode          Mode                       // of requests that ask for none; default: ModeCooperative
-	Router        *router.Router             // decides in ModeAuto; nil: by the compiled-in policy
-	Prices        Prices                     // of the cloud's work
-	Ledger        *Ledger                    // keeps the totals; nil: a new one
-	Sensors       *sensors.Sensors           // of the device; nil: nothing is known of it
-	Private       func(text string) []string // finds personal data and says its kinds; nil: nobody looks
-	Record        func(router.Record)        // takes what training needs of each answer, from several goroutines; nil: nothing is recorded
-	Fallback      Fallback                   // default: FallbackFail
-	FallbackAfter time.Duration              // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
-	LinkTimeout   time.Duration              // a link that is silent for this long is given up; default 4 s
-	RunAhead      float64                    // target passes per committed token at most; 0: the cloud's default
+	Mode          Mode                // of requests that ask for none; default: ModeCooperative
+	Router        *router.Router      // decides in ModeAuto; nil: by the compiled-in policy
+	Prices        Prices              // of the cloud's work
+	Ledger        *Ledger             // keeps the totals; nil: a new one
+	Sensors       *sensors.Sensors    // of the device; nil: nothing is known of it
+	Record        func(router.Record) // takes what training needs of each answer, from several goroutines; nil: nothing is recorded
+	Fallback      Fallback            // default: FallbackFail
+	FallbackAfter time.Duration       // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
+	LinkTimeout   time.Duration       // a link that is silent for this long is given up; default 4 s
+	RunAhead      float64             // target passes per committed token at most; 0: the cloud's default
 
 	Depth   int     // 0: adaptive, n: at most n tokens beyond the commits, negative: never draft
 	MinPath float64 // draft while the path probability is at least this; 0: the core's default
@@ -63,6 +63,9 @@ type Config struct {
 	NoTranslate bool
 	Rule        speculative.Rule // of requests that name none; zero: coupled
 	Lookup      Lookup           // proposals from the session's own text; default: LookupAuto
+
+	Privacy  Privacy           // what becomes of personal data; default: PrivacyOff
+	Detector *privacy.Detector // finds it; default: every kind but names
 
 	// Conversations are the finished generations that are remembered, so that a next turn sends and
 	// runs only what is new; default 64, negative: none.
@@ -136,6 +139,15 @@ func (c *Config) defaults() error {
 	}
 	if c.LinkTimeout <= 0 {
 		c.LinkTimeout = 4 * time.Second
+	}
+	if c.Privacy == PrivacyDefault {
+		c.Privacy = PrivacyOff
+	}
+	if c.Detector == nil {
+		var err error
+		if c.Detector, err = privacy.New(privacy.Config{}); err != nil {
+			return err
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -24,8 +24,25 @@ func (e *Edge) Generate(ctx context.Context, r Request, emit func(Event) error) 
 	if e.c.LogPrompts {
 		emit = e.logPrompt(id, &r, emit)
 	}
-	sum, err := e.generate(telemetry.WithRequestID(ctx, id), r, began, emit)
+	sum, err := e.guarded(telemetry.WithRequestID(ctx, id), r, began, emit)
 	e.logEnd(id, span, sum, err)
+	return sum, err
+}
+
+// guarded is generate under the policy for personal data.
+func (e *Edge) guarded(ctx context.Context, r Request, began time.Time, emit func(Event) error) (Summary, error) {
+	if err := r.validate(); err != nil { // before anything reads it
+		return Summary{}, err
+	}
+	r, emit, end, personal, err := e.protect(r, emit)
+	if err != nil {
+		return Summary{Personal: personal}, err
+	}
+	sum, err := e.generate(ctx, r, began, emit)
+	if late := end(); err == nil {
+		err = late
+	}
+	sum.Personal = personal
 	return sum, err
 }
 
@@ -86,6 +103,9 @@ func (e *Edge) prepare(ctx context.Context, r Request, began time.Time) (*sessio
 		voc = e.deviceVocabulary(&r, rt)
 	} else if voc, err = e.learn(ctx, &r); err == nil {
 		err = e.fits(ctx, &r, voc.tok)
+	}
+	if err == nil && rt.Where != OnDevice {
+		err = e.unseen(&r, voc.tok)
 	}
 	if err != nil {
 		return nil, err

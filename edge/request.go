@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/outrider-llm/outrider/chat"
+	"github.com/outrider-llm/outrider/edge/privacy"
 	"github.com/outrider-llm/outrider/grammar"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
@@ -59,15 +60,18 @@ type Request struct {
 	Stop              []string
 	IgnoreEnd         bool
 	Fallback          Fallback
-	Deadline          time.Duration    // the generation is given up after this; 0: never
-	MaxPassesPerToken float64          // bound on run-ahead; 0: Config.RunAhead
-	NoDraft           bool             // the target works alone
-	Rule              speculative.Rule // when a drafted token is accepted; zero: Config.Rule
-	Depth             int              // at most so many tokens are drafted beyond the commits; 0: Config.Depth
-	Pending           bool             // also show what the draft expects next
-	Prediction        string           // text expected in the answer, a source of proposals
-	Constraint        *Constraint      // what the generated text must be; nil: anything
-	Logprobs          int              // 0: none; n: the log probability of each token and of n-1 alternatives
+	Deadline          time.Duration        // the generation is given up after this; 0: never
+	MaxPassesPerToken float64              // bound on run-ahead; 0: Config.RunAhead
+	NoDraft           bool                 // the target works alone
+	Rule              speculative.Rule     // when a drafted token is accepted; zero: Config.Rule
+	Depth             int                  // at most so many tokens are drafted beyond the commits; 0: Config.Depth
+	Pending           bool                 // also show what the draft expects next
+	Prediction        string               // text expected in the answer, a source of proposals
+	Constraint        *Constraint          // what the generated text must be; nil: anything
+	Logprobs          int                  // 0: none; n: the log probability of each token and of n-1 alternatives
+	Privacy           Privacy              // what becomes of personal data, if stricter than Config.Privacy
+	personal          map[privacy.Kind]int // found before anything else
+	why               string               // the mode was chosen for the request
 }
 
 // Constraint restricts the generated text: json_object, json_schema, regex, choice or structural_tag, and
@@ -123,6 +127,8 @@ func (r *Request) validate() error {
 		return requestError("hold is %d, must be -1 (all), 0 (the policy decides) or up to %d", r.Hold, maxHold)
 	case int(r.Mode) >= len(modeWords):
 		return requestError("mode %d is unknown: use 0 (the edge's) to %d", r.Mode, len(modeWords)-1)
+	case r.Privacy > PrivacyOnDevice:
+		return requestError("privacy %d is unknown: use off, placeholders or on_device", r.Privacy)
 	case r.Fallback > FallbackDraft:
 		return requestError("fallback %d is unknown: use fail, wait or draft", r.Fallback)
 	case len(r.Stop) > maxStops:
@@ -227,7 +233,8 @@ type Summary struct {
 	Pace           string // emulated step cost of the target, empty when none
 	Routing        Routing
 	Origins        Origins
-	Cost           float64 // of the cloud's work, by Config.Prices
-	CostCloudOnly  float64 // estimated for the target alone
-	Joules         float64 // that the whole device used meanwhile; 0: not known
+	Cost           float64  // of the cloud's work, by Config.Prices
+	CostCloudOnly  float64  // estimated for the target alone
+	Joules         float64  // that the whole device used meanwhile; 0: not known
+	Personal       Personal // personal data in the request
 }

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"cmp"
+
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
@@ -14,15 +16,9 @@ type route struct {
 
 // route decides where a request begins, before anything of it goes up, and shapes the request for it.
 func (e *Edge) route(r *Request) (*route, error) {
-	// A target's name that stands for a mode is the default target.
-	if m, ok := ModeOfModel(r.Model); ok {
+	r.Mode = e.modeOf(r)
+	if _, ok := ModeOfModel(r.Model); ok { // a name that stands for a mode is the default target
 		r.Model = ""
-		if r.Mode == ModeDefault {
-			r.Mode = m
-		}
-	}
-	if r.Mode == ModeDefault {
-		r.Mode = e.c.Mode
 	}
 	rt := &route{Routing: Routing{Mode: r.Mode, Where: Cooperative}}
 	if r.NoDraft {
@@ -39,7 +35,7 @@ func (e *Edge) route(r *Request) (*route, error) {
 		if e.c.Draft == nil {
 			return nil, deviceError("this edge has no draft model: name one (edge.draft), or use another mode")
 		}
-		rt.Where, rt.Reason = OnDevice, "the mode asks for it"
+		rt.Where, rt.Reason = OnDevice, cmp.Or(r.why, "the mode asks for it")
 	case ModeAuto:
 		if err := rt.auto(e, r); err != nil {
 			return nil, err
@@ -63,6 +59,12 @@ func (e *Edge) route(r *Request) (*route, error) {
 		rt.judge = e.judgement(r, e.c.Router.Policy().Window)
 	}
 	return rt, nil
+}
+
+// modeOf is the mode in force: that of the request, of its model's name, or of the edge.
+func (e *Edge) modeOf(r *Request) Mode {
+	named, _ := ModeOfModel(r.Model)
+	return cmp.Or(r.Mode, named, e.c.Mode)
 }
 
 // preferDevice begins on the device where there is one.
