@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/outrider-llm/outrider/edge/privacy"
+	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
@@ -131,8 +132,10 @@ func texts(r *Request) []string {
 			out = append(out, s)
 		}
 	}
-	if r.Constraint != nil {
-		out = append(out, plainJSON([]byte(r.Constraint.Source)))
+	if c := r.Constraint; c != nil && c.Kind == "regex" {
+		out = append(out, strings.ReplaceAll(c.Source, `\`, ""))
+	} else if c != nil {
+		out = append(out, plainJSON([]byte(c.Source)))
 	}
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
@@ -249,4 +252,20 @@ func restored(ev Event, back *privacy.Restorer) Event {
 		ev.Pending = back.Whole(ev.Pending)
 	}
 	return ev
+}
+
+func personalToProto(p Personal) *outriderv1.Personal {
+	m := &outriderv1.Personal{Action: outriderv1.Privacy(p.Action), Found: map[string]uint32{}}
+	for k, n := range p.Found {
+		m.Found[string(k)] = uint32(min(n, 1<<30)) //nolint:gosec // bounded
+	}
+	return m
+}
+
+func personalFromProto(m *outriderv1.Personal) Personal {
+	p := Personal{Action: Privacy(min(max(m.GetAction(), 0), 255)), Found: map[privacy.Kind]int{}}
+	for k, n := range m.GetFound() {
+		p.Found[privacy.Kind(k)] = int(n)
+	}
+	return p
 }

@@ -76,7 +76,8 @@ func RequestFromProto(m *outriderv1.GenerateRequest) (Request, error) {
 		IgnoreEnd: m.GetIgnoreEnd(), Fallback: Fallback(min(max(m.GetFallback(), 0), 255)),
 		Deadline:          time.Duration(m.GetDeadlineMs()) * time.Millisecond,
 		MaxPassesPerToken: float64(m.GetRunAhead().GetMaxPassesPerToken()), NoDraft: m.GetNoDraft(), User: m.GetUser(), Pending: true,
-		Logprobs: int(min(m.GetLogprobs(), 1<<30)), Mode: Mode(min(max(m.GetMode(), 0), 255))}
+		Logprobs: int(min(m.GetLogprobs(), 1<<30)), Mode: Mode(min(max(m.GetMode(), 0), 255)),
+		Privacy: Privacy(min(max(m.GetPrivacy(), 0), 255))}
 	if r.Rule, err = backend.RuleFromProto(m.GetRule()); err != nil {
 		return Request{}, requestError("%s", oneLine(err.Error()))
 	}

@@ -25,9 +25,10 @@ type toy struct {
 	broken error         // every call fails with it
 	calls  int
 	rows   int
-	most   int // sequences held at once
-	lost   int // sequences to lose at the next call
-	drafts int // calls of Draft
+	most   int     // sequences held at once
+	lost   int     // sequences to lose at the next call
+	drafts int     // calls of Draft
+	script []Token // what it answers, if set
 }
 
 type toySeq struct {
@@ -62,6 +63,12 @@ func (m *toy) oracle(p speculative.Params, prompt []Token, maxLength int) []Toke
 }
 
 func (m *toy) next(s backend.Setup, log []Token) speculative.Choice {
+	if i := len(log) - s.PromptLength; m.script != nil && i >= 0 {
+		if i < len(m.script) {
+			return speculative.Choice{Token: m.script[i], Confidence: 0.9, Second: -1}
+		}
+		return speculative.Choice{Token: m.info.EndTokens[0], Confidence: 0.9, Second: -1}
+	}
 	h := toyHash(s.Params.Seed+uint64(s.PromptLength)<<32, log)
 	size := uint64(m.info.VocabularySize)
 	c := speculative.Choice{Token: Token(1 + h%(size-1)), Confidence: 0.9, Second: -1}

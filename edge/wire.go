@@ -84,7 +84,7 @@ func SummaryToProto(s Summary) *outriderv1.Summary {
 		TotalUs: uint64(s.Total.Microseconds()), Drafted: uint64(s.Drafted), Unverified: uint64(s.Unverified), Exact: s.Exact,
 		ShapeDependent: s.ShapeDependent, OpeningBytes: uint64(s.Opening), PrefixTokens: uint32(s.Prefix), DraftHeld: uint32(s.DraftHeld),
 		Routing: routingToProto(s.Routing), Cost: s.Cost, CostCloudOnly: s.CostCloudOnly, DeviceJoules: s.Joules, Origins: originsToProto(s.Origins),
-		Rule: backend.RuleToProto(s.Rule), Lossless: s.Lossless,
+		Rule: backend.RuleToProto(s.Rule), Lossless: s.Lossless, Personal: personalToProto(s.Personal),
 	}
 }
 
@@ -101,6 +101,7 @@ func SummaryFromProto(m *outriderv1.Summary) Summary {
 		ShapeDependent: m.GetShapeDependent(),
 		Opening:        int(m.GetOpeningBytes()), Prefix: int(m.GetPrefixTokens()), DraftHeld: int(m.GetDraftHeld()), Routing: RoutingFromProto(m.GetRouting()),
 		Cost: m.GetCost(), CostCloudOnly: m.GetCostCloudOnly(), Joules: m.GetDeviceJoules(), Origins: originsFromProto(m.GetOrigins()),
+		Personal: personalFromProto(m.GetPersonal()),
 	}
 }
 

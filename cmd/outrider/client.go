@@ -104,6 +104,7 @@ type requestFlags struct {
 	runAhead    string
 	noDraft     bool
 	mode        string
+	privacy     string
 	rule        string
 	threshold   float32
 	target      string
@@ -127,6 +128,7 @@ func (r *requestFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&r.runAhead, "run-ahead", "", "on, off (waits for proposals) or target passes per token at most; default: the edge's setting")
 	f.StringVar(&r.target, "target", "", "name of the target, when the cloud serves several; default: the edge's setting")
 	f.StringVar(&r.mode, "mode", "", "where the answer may be written: "+strings.Join(edge.Modes(), ", ")+" (docs/routing.md); default: the edge's setting")
+	f.StringVar(&r.privacy, "privacy", "", "what becomes of personal data, if stricter than the edge's setting: placeholders or on_device (docs/privacy.md)")
 	f.StringVar(&r.rule, "rule", "", "when a drafted token is accepted: "+speculative.RuleForms+" (docs/tuning.md); default: the edge's setting")
 	f.Float32Var(&r.threshold, "threshold", 0, "with --rule lenient: the fraction of the top probability that is good enough, 0.3 by default")
 	f.BoolVar(&r.noDraft, "no-draft", false, "let the target work alone")
@@ -168,6 +170,11 @@ func (r *requestFlags) request() (*outriderv1.GenerateRequest, error) {
 		return nil, usagef("--%s", strings.TrimPrefix(err.Error(), edge.ErrRequest.Error()+": "))
 	}
 	g.Mode = outriderv1.Mode(mode)
+	private, err := edge.ParsePrivacy(r.privacy)
+	if err != nil {
+		return nil, usagef("--%s", strings.TrimPrefix(err.Error(), edge.ErrRequest.Error()+": "))
+	}
+	g.Privacy = outriderv1.Privacy(private)
 	if g.Rule, err = r.acceptance(); err != nil {
 		return nil, err
 	}

@@ -52,6 +52,7 @@ type EdgeConfig struct {
 	Draft         ModelConfig   `koanf:"draft" doc:"the draft, a name or a model (below), or none; empty: that of the pair with this target, or the embedded one" live:"yes"`
 	Mode          string        `koanf:"mode" doc:"where requests that ask for nothing else may be answered: cooperative, auto, prefer_on_device, only_on_device, prefer_in_cloud or only_in_cloud (routing.md)" live:"yes"`
 	Router        RouterConfig  `koanf:"router"`
+	Privacy       PrivacyConfig `koanf:"privacy"`
 	Totals        string        `koanf:"totals" doc:"file that keeps what outrider stats tells across restarts; empty: it begins anew with the edge"`
 	Fallback      string        `koanf:"fallback" doc:"with no cloud in reach: fail, wait or draft (the draft alone answers, unverified)" live:"yes"`
 	FallbackAfter time.Duration `koanf:"fallback_after" doc:"how long the cloud may be out of reach before that" live:"yes"`
@@ -116,7 +117,7 @@ func defaultConfig() Config {
 	return Config{
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Pace: 8,
 			Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
-		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Fallback: "wait",
+		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Privacy: PrivacyConfig{Action: "off"}, Fallback: "wait",
 			FallbackAfter: 3 * time.Second, Branches: true, Translate: "auto", Rule: "coupled", Lookup: "auto", Conversations: 64},
 		Log:       LogConfig{Level: "info", Format: "text"},
 		Telemetry: TelemetryConfig{Sample: 1},

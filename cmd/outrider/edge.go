@@ -63,6 +63,7 @@ docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:77
 	f.String("model", "", "the same as --target (edge.model)")
 	f.String("fallback", "wait", "with no cloud in reach: fail, wait or draft (edge.fallback)")
 	f.Duration("fallback-after", 0, "how long the cloud may be out of reach before that (edge.fallback_after)")
+	f.String("privacy", "off", "what becomes of requests with personal data: off, placeholders or on_device, see docs/privacy.md (edge.privacy.action)")
 	f.String("mode", "cooperative", "where requests that ask for nothing else may be answered, see docs/routing.md (edge.mode)")
 	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
 	f.String("rule", "coupled", "when a drafted token is accepted, for requests that say nothing: "+speculative.RuleForms+" (edge.rule)")
@@ -71,7 +72,7 @@ docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:77
 	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
 	f.Int("conversations", 64, "finished generations remembered for the next turn; 0: none (edge.conversations)")
 	bind(f, map[string]string{"conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "keys": "edge.keys", "origins": "edge.origins", "drain": "edge.drain", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
-		"mode": "edge.mode", "fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "translate": "edge.translate", "rule": "edge.rule", "lookup": "edge.lookup"})
+		"mode": "edge.mode", "privacy": "edge.privacy.action", "fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "translate": "edge.translate", "rule": "edge.rule", "lookup": "edge.lookup"})
 	f.StringVar(&draft, "draft", "", "name, GGUF file or embedded model, or none (edge.draft)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, default, or target passes per token at most (edge.run_ahead)")
 	return c

@@ -112,13 +112,17 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, err
 	}
+	private, detector, err := e.Privacy.load()
+	if err != nil {
+		return edge.Config{}, err
+	}
 	tok, learn, err := e.vocabulary()
 	if err != nil {
 		return edge.Config{}, err
 	}
 	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
-		Lookup: look, Rule: rule, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: append(r.run.tracing.DialOptions(), tenantOption(e.Tenant)...), LogPrompts: c.Log.Prompts,
+		Lookup: look, Rule: rule, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: append(r.run.tracing.DialOptions(), tenantOption(e.Tenant)...), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host

@@ -59,6 +59,9 @@ func (c *Config) validate() []error {
 	if m, err := edge.ParseMode(c.Edge.Mode); err != nil || m == edge.ModeDefault {
 		errs = append(errs, c.from.wrong("edge.mode", "edge.mode is %q, must be one of %s", c.Edge.Mode, strings.Join(edge.Modes(), ", ")))
 	}
+	if p, err := edge.ParsePrivacy(c.Edge.Privacy.Action); err != nil || p == edge.PrivacyDefault {
+		errs = append(errs, c.from.wrong("edge.privacy.action", "edge.privacy.action is %q, must be off, placeholders or on_device", c.Edge.Privacy.Action))
+	}
 	if r, err := speculative.ParseRule(c.Edge.Rule); err != nil || r.Kind == speculative.RuleDefault {
 		errs = append(errs, c.from.wrong("edge.rule", "edge.rule is %q, must be %s", c.Edge.Rule, speculative.RuleForms))
 	}

@@ -22,7 +22,7 @@ func withMode(r *http.Request) *http.Request {
 	return r
 }
 
-// mode reads where the answer may be written: the body's field counts more than the header, the header
+// mode reads what becomes of personal data, and where the answer may be written: the body's field counts more than the header, the header
 // more than the model's name.
 func (j *job) mode(ctx context.Context, o *object) {
 	x := o.sub("outrider")
@@ -35,6 +35,10 @@ func (j *job) mode(ctx context.Context, o *object) {
 	m, err := edge.ParseMode(word)
 	if err != nil {
 		field.fail(name, "invalid_value", "%s", requestError(err).Message)
+		return
+	}
+	if j.r.Privacy, err = edge.ParsePrivacy(x.text("privacy")); err != nil {
+		x.fail("privacy", "invalid_value", "%s", requestError(err).Message)
 		return
 	}
 	j.r.Mode = m
@@ -103,6 +107,24 @@ func routingOf(r edge.Routing) *routing {
 	out := &routing{Where: r.Where, Mode: r.Mode.String(), Reason: r.Reason, Rule: r.Rule, Shown: r.Shown, Kept: r.Kept, Score: r.Score}
 	if r.EscalatedAt > 0 {
 		out.EscalatedAt = &r.EscalatedAt
+	}
+	return out
+}
+
+// personal tells what personal data a request held, and what was done about it.
+type personal struct {
+	Action string         `json:"action"`
+	Found  map[string]int `json:"found"`
+}
+
+// personalOf is nil when nobody looked.
+func personalOf(p edge.Personal) *personal {
+	if p.Found == nil {
+		return nil
+	}
+	out := &personal{Action: p.Action.String(), Found: map[string]int{}}
+	for k, n := range p.Found {
+		out.Found[string(k)] = n
 	}
 	return out
 }

@@ -80,27 +80,28 @@ type speculativeMetrics struct {
 
 // outriderMetrics are what only Outrider has to tell. Times are those of the slowest choice.
 type outriderMetrics struct {
-	FirstToken float64  `json:"first_token_ms"`
-	Total      float64  `json:"total_ms"`
-	Uplink     int      `json:"uplink_bytes"`
-	Downlink   int      `json:"downlink_bytes"`
-	Resumes    int      `json:"resumes"`
-	Exact      bool     `json:"exact"`
-	Rule       string   `json:"rule,omitempty"`
-	Lossless   bool     `json:"lossless"`
-	Lenient    int      `json:"lenient_accepted"` // accepted tokens that the strict rule would have refused
-	Drafted    int      `json:"drafted"`
-	Late       int      `json:"late"`
-	Stale      int      `json:"stale"`
-	Passes     int      `json:"target_passes"`
-	Positions  int      `json:"target_positions"`
-	Unverified int      `json:"unverified_tokens"`
-	Target     string   `json:"target"`
-	Numerics   string   `json:"numerics"`
-	Pace       string   `json:"pace,omitempty"`
-	Draft      string   `json:"draft"`
-	Routing    *routing `json:"routing,omitempty"`
-	Account    *account `json:"account,omitempty"`
+	FirstToken float64   `json:"first_token_ms"`
+	Total      float64   `json:"total_ms"`
+	Uplink     int       `json:"uplink_bytes"`
+	Downlink   int       `json:"downlink_bytes"`
+	Resumes    int       `json:"resumes"`
+	Exact      bool      `json:"exact"`
+	Rule       string    `json:"rule,omitempty"`
+	Lossless   bool      `json:"lossless"`
+	Lenient    int       `json:"lenient_accepted"` // accepted tokens that the strict rule would have refused
+	Drafted    int       `json:"drafted"`
+	Late       int       `json:"late"`
+	Stale      int       `json:"stale"`
+	Passes     int       `json:"target_passes"`
+	Positions  int       `json:"target_positions"`
+	Unverified int       `json:"unverified_tokens"`
+	Target     string    `json:"target"`
+	Numerics   string    `json:"numerics"`
+	Pace       string    `json:"pace,omitempty"`
+	Draft      string    `json:"draft"`
+	Routing    *routing  `json:"routing,omitempty"`
+	Account    *account  `json:"account,omitempty"`
+	Privacy    *personal `json:"privacy,omitempty"`
 }
 
 func metricsOf(answers []*answer, draft string) *metrics {
@@ -120,6 +121,7 @@ func metricsOf(answers []*answer, draft string) *metrics {
 			}
 			o.Account.add(&sum)
 		}
+		o.Privacy = personalOf(sum.Personal)
 		o.Routing = routingOf(sum.Routing) // of the last choice; all are asked for alike
 		o.Target, o.Numerics, o.Pace = sum.Target, sum.Numerics, sum.Pace
 		s.Steps, s.DraftTokens, s.AcceptedTokens = s.Steps+u.ScoringPasses, s.DraftTokens+u.Judged, s.AcceptedTokens+u.Accepted

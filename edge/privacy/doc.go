@@ -32,7 +32,7 @@ const (
 )
 
 // Kinds are all kinds, in the order in which they win when two find the same text.
-func Kinds() []Kind { return []Kind{Name, Email, IBAN, NationalID, Card, APIKey, Phone} }
+func Kinds() []Kind { return []Kind{Name, APIKey, Email, IBAN, NationalID, Card, Phone} }
 
 // Finding is personal data in a text: the bytes from Start to before End. Rule tells the form by which it
 // was known, such as "visa" or "cn_resident_id".
@@ -117,13 +117,23 @@ func (d *Detector) Detect(text string) []Finding {
 	return all
 }
 
-// longestFirst keeps, of findings that overlap, the longest; of equals the first kind in Kinds.
+// longestFirst keeps, of findings that overlap, the longest; of equals the first kind in Kinds. A key or a
+// password before an @ is no part of an address.
 func longestFirst(all []Finding) []Finding {
 	if len(all) < 2 {
 		return all
 	}
 	order := Kinds()
+	key := func(f Finding) int {
+		if f.Kind == APIKey {
+			return 0
+		}
+		return 1
+	}
 	slices.SortStableFunc(all, func(a, b Finding) int {
+		if d := key(a) - key(b); d != 0 {
+			return d
+		}
 		if d := (b.End - b.Start) - (a.End - a.Start); d != 0 {
 			return d
 		}

@@ -24,7 +24,7 @@ func nationalIDs() []rule {
 		id("de_tax_id", `[1-9]\d ?\d{3} ?\d{3} ?\d{3}`, german, "steuer", "tax id", "idnr", "steuer-id", "steueridentifikationsnummer", "tin", "identifikationsnummer"),
 		id("es_dni", `(?:\d{8}|[XYZ]\d{7})-?[A-HJ-NP-TV-Z]`, spanish),
 		id("it_codice_fiscale", `[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]`, italian),
-		id("in_aadhaar", `[2-9]\d{3}([ \-])\d{4}[ \-]\d{4}`, indian),
+		id("in_aadhaar", `[2-9]\d{3}([ \-])\d{4}[ \-]\d{4}`, indian, "aadhaar", "aadhar", "uidai", "uid", "id"),
 		id("in_aadhaar", `[2-9]\d{11}`, indian, "aadhaar", "aadhar", "uidai"),
 		id("br_cpf", `\d{3}\.\d{3}\.\d{3}-\d{2}`, brazilian),
 		id("br_cpf", `\d{11}`, brazilian, "cpf"),
@@ -156,7 +156,7 @@ func japanese(m string) bool {
 
 func canadian(m string) bool {
 	d := digits(m)
-	return luhn(d) && d[0] != 0 && d[0] != 8 && !repeated(d)
+	return luhn(d) && d[0] != 8 && !repeated(d)
 }
 
 func dutch(m string) bool {

@@ -26,7 +26,7 @@ func phones(regions []string) []rule {
 		{kind: Phone, name: "cn_mobile", gate: gate, loose: false, // the numbering plan of 11 digits is dense: all count
 			re: regexp.MustCompile(`1[3-9]\d(?:[ \-]?\d{4}){2}`)},
 		{kind: Phone, name: "cn_landline", gate: gate,
-			re: regexp.MustCompile(`\(?0(?:10|2\d|[3-9]\d{2})\)?[ \-]\d{7,8}`)},
+			re: regexp.MustCompile(`(?:0(?:10|2\d|[3-9]\d{2})[ \-]|\(0(?:10|2\d|[3-9]\d{2})\)[ \-]?)\d{7,8}`)},
 		{kind: Phone, name: "phone_nanp", gate: gate, check: national,
 			re: regexp.MustCompile(`\(\d{3}\)[ ]?\d{3}[ .\-]\d{4}|(?:1[ .\-])?\d{3}[.\-]\d{3}[.\-]\d{4}`)},
 		{kind: Phone, name: "phone_national", gate: gate, check: national, beside: phoneWords(),

@@ -71,6 +71,9 @@ func (r *Redactor) placeholder(k Kind, value string) string {
 	}
 }
 
+// Placeholder is what stands for a value that was found, empty when none does.
+func (r *Redactor) Placeholder(value string) string { return r.of[value] }
+
 // plain values can be put back anywhere, also within a JSON string. Others, such as a private key of many
 // lines, stay placeholders in the answer.
 func plain(value string) bool {

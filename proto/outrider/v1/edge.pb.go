@@ -21,6 +21,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What becomes of requests that hold personal data (docs/privacy.md).
+type Privacy int32
+
+const (
+	// The edge's configuration decides.
+	Privacy_PRIVACY_UNSPECIFIED Privacy = 0
+	// Nobody looks.
+	Privacy_PRIVACY_OFF Privacy = 1
+	// Placeholders go up, the data is put back on the way down.
+	Privacy_PRIVACY_PLACEHOLDERS Privacy = 2
+	// The request stays on the device.
+	Privacy_PRIVACY_ON_DEVICE Privacy = 3
+)
+
+// Enum value maps for Privacy.
+var (
+	Privacy_name = map[int32]string{
+		0: "PRIVACY_UNSPECIFIED",
+		1: "PRIVACY_OFF",
+		2: "PRIVACY_PLACEHOLDERS",
+		3: "PRIVACY_ON_DEVICE",
+	}
+	Privacy_value = map[string]int32{
+		"PRIVACY_UNSPECIFIED":  0,
+		"PRIVACY_OFF":          1,
+		"PRIVACY_PLACEHOLDERS": 2,
+		"PRIVACY_ON_DEVICE":    3,
+	}
+)
+
+func (x Privacy) Enum() *Privacy {
+	p := new(Privacy)
+	*p = x
+	return p
+}
+
+func (x Privacy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Privacy) Descriptor() protoreflect.EnumDescriptor {
+	return file_outrider_v1_edge_proto_enumTypes[0].Descriptor()
+}
+
+func (Privacy) Type() protoreflect.EnumType {
+	return &file_outrider_v1_edge_proto_enumTypes[0]
+}
+
+func (x Privacy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Privacy.Descriptor instead.
+func (Privacy) EnumDescriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{0}
+}
+
 // Where an answer may be written (docs/routing.md).
 type Mode int32
 
@@ -74,11 +131,11 @@ func (x Mode) String() string {
 }
 
 func (Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_edge_proto_enumTypes[0].Descriptor()
+	return file_outrider_v1_edge_proto_enumTypes[1].Descriptor()
 }
 
 func (Mode) Type() protoreflect.EnumType {
-	return &file_outrider_v1_edge_proto_enumTypes[0]
+	return &file_outrider_v1_edge_proto_enumTypes[1]
 }
 
 func (x Mode) Number() protoreflect.EnumNumber {
@@ -87,7 +144,7 @@ func (x Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Mode.Descriptor instead.
 func (Mode) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{0}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
 }
 
 type Fallback int32
@@ -127,11 +184,11 @@ func (x Fallback) String() string {
 }
 
 func (Fallback) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_edge_proto_enumTypes[1].Descriptor()
+	return file_outrider_v1_edge_proto_enumTypes[2].Descriptor()
 }
 
 func (Fallback) Type() protoreflect.EnumType {
-	return &file_outrider_v1_edge_proto_enumTypes[1]
+	return &file_outrider_v1_edge_proto_enumTypes[2]
 }
 
 func (x Fallback) Number() protoreflect.EnumNumber {
@@ -140,7 +197,7 @@ func (x Fallback) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fallback.Descriptor instead.
 func (Fallback) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{2}
 }
 
 type GenerateRequest struct {
@@ -174,7 +231,9 @@ type GenerateRequest struct {
 	// Where the answer may be written.
 	Mode Mode `protobuf:"varint,15,opt,name=mode,proto3,enum=outrider.v1.Mode" json:"mode,omitempty"`
 	// When a drafted token is accepted; unset: the edge's configuration decides.
-	Rule          *Rule `protobuf:"bytes,16,opt,name=rule,proto3" json:"rule,omitempty"`
+	Rule *Rule `protobuf:"bytes,16,opt,name=rule,proto3" json:"rule,omitempty"`
+	// What becomes of personal data in it, where that is stricter than the edge's setting.
+	Privacy       Privacy `protobuf:"varint,17,opt,name=privacy,proto3,enum=outrider.v1.Privacy" json:"privacy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -332,6 +391,13 @@ func (x *GenerateRequest) GetRule() *Rule {
 	return nil
 }
 
+func (x *GenerateRequest) GetPrivacy() Privacy {
+	if x != nil {
+		return x.Privacy
+	}
+	return Privacy_PRIVACY_UNSPECIFIED
+}
+
 type isGenerateRequest_Input interface {
 	isGenerateRequest_Input()
 }
@@ -349,6 +415,60 @@ type GenerateRequest_Conversation struct {
 func (*GenerateRequest_Prompt) isGenerateRequest_Input() {}
 
 func (*GenerateRequest_Conversation) isGenerateRequest_Input() {}
+
+// Personal data in a request.
+type Personal struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Action Privacy                `protobuf:"varint,1,opt,name=action,proto3,enum=outrider.v1.Privacy" json:"action,omitempty"`
+	// Findings by kind.
+	Found         map[string]uint32 `protobuf:"bytes,2,rep,name=found,proto3" json:"found,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Personal) Reset() {
+	*x = Personal{}
+	mi := &file_outrider_v1_edge_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Personal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Personal) ProtoMessage() {}
+
+func (x *Personal) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_edge_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Personal.ProtoReflect.Descriptor instead.
+func (*Personal) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Personal) GetAction() Privacy {
+	if x != nil {
+		return x.Action
+	}
+	return Privacy_PRIVACY_UNSPECIFIED
+}
+
+func (x *Personal) GetFound() map[string]uint32 {
+	if x != nil {
+		return x.Found
+	}
+	return nil
+}
 
 // Where an answer was written, and why.
 type Routing struct {
@@ -373,7 +493,7 @@ type Routing struct {
 
 func (x *Routing) Reset() {
 	*x = Routing{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[1]
+	mi := &file_outrider_v1_edge_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +505,7 @@ func (x *Routing) String() string {
 func (*Routing) ProtoMessage() {}
 
 func (x *Routing) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[1]
+	mi := &file_outrider_v1_edge_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +518,7 @@ func (x *Routing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routing.ProtoReflect.Descriptor instead.
 func (*Routing) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Routing) GetWhere() string {
@@ -466,7 +586,7 @@ type Conversation struct {
 
 func (x *Conversation) Reset() {
 	*x = Conversation{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[2]
+	mi := &file_outrider_v1_edge_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +598,7 @@ func (x *Conversation) String() string {
 func (*Conversation) ProtoMessage() {}
 
 func (x *Conversation) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[2]
+	mi := &file_outrider_v1_edge_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +611,7 @@ func (x *Conversation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Conversation.ProtoReflect.Descriptor instead.
 func (*Conversation) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{2}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Conversation) GetMessages() []*Message {
@@ -512,7 +632,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[3]
+	mi := &file_outrider_v1_edge_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +644,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[3]
+	mi := &file_outrider_v1_edge_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +657,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{3}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Message) GetRole() string {
@@ -573,7 +693,7 @@ type GenerateResponse struct {
 
 func (x *GenerateResponse) Reset() {
 	*x = GenerateResponse{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[4]
+	mi := &file_outrider_v1_edge_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +705,7 @@ func (x *GenerateResponse) String() string {
 func (*GenerateResponse) ProtoMessage() {}
 
 func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[4]
+	mi := &file_outrider_v1_edge_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +718,7 @@ func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateResponse.ProtoReflect.Descriptor instead.
 func (*GenerateResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{4}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GenerateResponse) GetTokens() []*GeneratedToken {
@@ -664,7 +784,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[5]
+	mi := &file_outrider_v1_edge_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +796,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[5]
+	mi := &file_outrider_v1_edge_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +809,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{5}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Progress) GetAtUs() uint64 {
@@ -794,7 +914,7 @@ type GeneratedToken struct {
 
 func (x *GeneratedToken) Reset() {
 	*x = GeneratedToken{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[6]
+	mi := &file_outrider_v1_edge_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +926,7 @@ func (x *GeneratedToken) String() string {
 func (*GeneratedToken) ProtoMessage() {}
 
 func (x *GeneratedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[6]
+	mi := &file_outrider_v1_edge_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +939,7 @@ func (x *GeneratedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GeneratedToken.ProtoReflect.Descriptor instead.
 func (*GeneratedToken) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{6}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GeneratedToken) GetId() uint32 {
@@ -898,15 +1018,17 @@ type Summary struct {
 	DeviceJoules float64  `protobuf:"fixed64,20,opt,name=device_joules,json=deviceJoules,proto3" json:"device_joules,omitempty"`
 	Origins      *Origins `protobuf:"bytes,21,opt,name=origins,proto3" json:"origins,omitempty"`
 	// When drafted tokens were accepted, and whether the text has the target's distribution.
-	Rule          *Rule `protobuf:"bytes,22,opt,name=rule,proto3" json:"rule,omitempty"`
-	Lossless      bool  `protobuf:"varint,23,opt,name=lossless,proto3" json:"lossless,omitempty"`
+	Rule     *Rule `protobuf:"bytes,22,opt,name=rule,proto3" json:"rule,omitempty"`
+	Lossless bool  `protobuf:"varint,23,opt,name=lossless,proto3" json:"lossless,omitempty"`
+	// Personal data in the request.
+	Personal      *Personal `protobuf:"bytes,24,opt,name=personal,proto3" json:"personal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[7]
+	mi := &file_outrider_v1_edge_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1040,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[7]
+	mi := &file_outrider_v1_edge_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1053,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{7}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Summary) GetFinish() Finish {
@@ -1095,6 +1217,13 @@ func (x *Summary) GetLossless() bool {
 	return false
 }
 
+func (x *Summary) GetPersonal() *Personal {
+	if x != nil {
+		return x.Personal
+	}
+	return nil
+}
+
 // Tokens by how they came; device: the draft alone, unverified.
 type Origins struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1109,7 +1238,7 @@ type Origins struct {
 
 func (x *Origins) Reset() {
 	*x = Origins{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[8]
+	mi := &file_outrider_v1_edge_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1250,7 @@ func (x *Origins) String() string {
 func (*Origins) ProtoMessage() {}
 
 func (x *Origins) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[8]
+	mi := &file_outrider_v1_edge_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1263,7 @@ func (x *Origins) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origins.ProtoReflect.Descriptor instead.
 func (*Origins) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{8}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Origins) GetDevice() uint64 {
@@ -1180,7 +1309,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[9]
+	mi := &file_outrider_v1_edge_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1321,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[9]
+	mi := &file_outrider_v1_edge_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1334,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{9}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{10}
 }
 
 type StatsResponse struct {
@@ -1235,7 +1364,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[10]
+	mi := &file_outrider_v1_edge_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1376,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[10]
+	mi := &file_outrider_v1_edge_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1389,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{10}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatsResponse) GetSince() int64 {
@@ -1390,7 +1519,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[11]
+	mi := &file_outrider_v1_edge_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1531,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[11]
+	mi := &file_outrider_v1_edge_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1544,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{11}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{12}
 }
 
 type StatusResponse struct {
@@ -1431,7 +1560,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_outrider_v1_edge_proto_msgTypes[12]
+	mi := &file_outrider_v1_edge_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1572,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_edge_proto_msgTypes[12]
+	mi := &file_outrider_v1_edge_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1585,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{12}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatusResponse) GetDraft() string {
@@ -1491,7 +1620,7 @@ var File_outrider_v1_edge_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
-	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xea\x04\n" +
+	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\x9a\x05\n" +
 	"\x0fGenerateRequest\x12\x18\n" +
 	"\x06prompt\x18\x01 \x01(\tH\x00R\x06prompt\x12?\n" +
 	"\fconversation\x18\x02 \x01(\v2\x19.outrider.v1.ConversationH\x00R\fconversation\x121\n" +
@@ -1514,8 +1643,16 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"constraint\x12\x1a\n" +
 	"\blogprobs\x18\x0e \x01(\rR\blogprobs\x12%\n" +
 	"\x04mode\x18\x0f \x01(\x0e2\x11.outrider.v1.ModeR\x04mode\x12%\n" +
-	"\x04rule\x18\x10 \x01(\v2\x11.outrider.v1.RuleR\x04ruleB\a\n" +
-	"\x05input\"\xd5\x01\n" +
+	"\x04rule\x18\x10 \x01(\v2\x11.outrider.v1.RuleR\x04rule\x12.\n" +
+	"\aprivacy\x18\x11 \x01(\x0e2\x14.outrider.v1.PrivacyR\aprivacyB\a\n" +
+	"\x05input\"\xaa\x01\n" +
+	"\bPersonal\x12,\n" +
+	"\x06action\x18\x01 \x01(\x0e2\x14.outrider.v1.PrivacyR\x06action\x126\n" +
+	"\x05found\x18\x02 \x03(\v2 .outrider.v1.Personal.FoundEntryR\x05found\x1a8\n" +
+	"\n" +
+	"FoundEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xd5\x01\n" +
 	"\aRouting\x12\x14\n" +
 	"\x05where\x18\x01 \x01(\tR\x05where\x12%\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x11.outrider.v1.ModeR\x04mode\x12\x16\n" +
@@ -1558,7 +1695,7 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
 	"unverified\x18\x05 \x01(\bR\n" +
 	"unverified\x121\n" +
-	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xbb\x06\n" +
+	"\blogprobs\x18\x06 \x01(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xee\x06\n" +
 	"\aSummary\x12+\n" +
 	"\x06finish\x18\x01 \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\rR\fpromptTokens\x12)\n" +
@@ -1586,7 +1723,8 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\rdevice_joules\x18\x14 \x01(\x01R\fdeviceJoules\x12.\n" +
 	"\aorigins\x18\x15 \x01(\v2\x14.outrider.v1.OriginsR\aorigins\x12%\n" +
 	"\x04rule\x18\x16 \x01(\v2\x11.outrider.v1.RuleR\x04rule\x12\x1a\n" +
-	"\blossless\x18\x17 \x01(\bR\blossless\"\x90\x01\n" +
+	"\blossless\x18\x17 \x01(\bR\blossless\x121\n" +
+	"\bpersonal\x18\x18 \x01(\v2\x15.outrider.v1.PersonalR\bpersonal\"\x90\x01\n" +
 	"\aOrigins\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\x04R\x06device\x12\x1a\n" +
 	"\baccepted\x18\x02 \x01(\x04R\baccepted\x12\x1e\n" +
@@ -1624,7 +1762,12 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x05draft\x18\x01 \x01(\tR\x05draft\x12%\n" +
 	"\x0edraft_numerics\x18\x02 \x01(\tR\rdraftNumerics\x121\n" +
 	"\atargets\x18\x03 \x03(\v2\x17.outrider.v1.TargetInfoR\atargets\x12\x12\n" +
-	"\x04note\x18\x04 \x01(\tR\x04note*\xa7\x01\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note*d\n" +
+	"\aPrivacy\x12\x17\n" +
+	"\x13PRIVACY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vPRIVACY_OFF\x10\x01\x12\x18\n" +
+	"\x14PRIVACY_PLACEHOLDERS\x10\x02\x12\x15\n" +
+	"\x11PRIVACY_ON_DEVICE\x10\x03*\xa7\x01\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10MODE_COOPERATIVE\x10\x01\x12\r\n" +
@@ -1655,69 +1798,76 @@ func file_outrider_v1_edge_proto_rawDescGZIP() []byte {
 	return file_outrider_v1_edge_proto_rawDescData
 }
 
-var file_outrider_v1_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_outrider_v1_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_outrider_v1_edge_proto_goTypes = []any{
-	(Mode)(0),                // 0: outrider.v1.Mode
-	(Fallback)(0),            // 1: outrider.v1.Fallback
-	(*GenerateRequest)(nil),  // 2: outrider.v1.GenerateRequest
-	(*Routing)(nil),          // 3: outrider.v1.Routing
-	(*Conversation)(nil),     // 4: outrider.v1.Conversation
-	(*Message)(nil),          // 5: outrider.v1.Message
-	(*GenerateResponse)(nil), // 6: outrider.v1.GenerateResponse
-	(*Progress)(nil),         // 7: outrider.v1.Progress
-	(*GeneratedToken)(nil),   // 8: outrider.v1.GeneratedToken
-	(*Summary)(nil),          // 9: outrider.v1.Summary
-	(*Origins)(nil),          // 10: outrider.v1.Origins
-	(*StatsRequest)(nil),     // 11: outrider.v1.StatsRequest
-	(*StatsResponse)(nil),    // 12: outrider.v1.StatsResponse
-	(*StatusRequest)(nil),    // 13: outrider.v1.StatusRequest
-	(*StatusResponse)(nil),   // 14: outrider.v1.StatusResponse
-	nil,                      // 15: outrider.v1.StatsResponse.WhereEntry
-	(*Sampling)(nil),         // 16: outrider.v1.Sampling
-	(*RunAhead)(nil),         // 17: outrider.v1.RunAhead
-	(*Constraint)(nil),       // 18: outrider.v1.Constraint
-	(*Rule)(nil),             // 19: outrider.v1.Rule
-	(Fate)(0),                // 20: outrider.v1.Fate
-	(*Logprobs)(nil),         // 21: outrider.v1.Logprobs
-	(Finish)(0),              // 22: outrider.v1.Finish
-	(*Usage)(nil),            // 23: outrider.v1.Usage
-	(*TargetInfo)(nil),       // 24: outrider.v1.TargetInfo
+	(Privacy)(0),             // 0: outrider.v1.Privacy
+	(Mode)(0),                // 1: outrider.v1.Mode
+	(Fallback)(0),            // 2: outrider.v1.Fallback
+	(*GenerateRequest)(nil),  // 3: outrider.v1.GenerateRequest
+	(*Personal)(nil),         // 4: outrider.v1.Personal
+	(*Routing)(nil),          // 5: outrider.v1.Routing
+	(*Conversation)(nil),     // 6: outrider.v1.Conversation
+	(*Message)(nil),          // 7: outrider.v1.Message
+	(*GenerateResponse)(nil), // 8: outrider.v1.GenerateResponse
+	(*Progress)(nil),         // 9: outrider.v1.Progress
+	(*GeneratedToken)(nil),   // 10: outrider.v1.GeneratedToken
+	(*Summary)(nil),          // 11: outrider.v1.Summary
+	(*Origins)(nil),          // 12: outrider.v1.Origins
+	(*StatsRequest)(nil),     // 13: outrider.v1.StatsRequest
+	(*StatsResponse)(nil),    // 14: outrider.v1.StatsResponse
+	(*StatusRequest)(nil),    // 15: outrider.v1.StatusRequest
+	(*StatusResponse)(nil),   // 16: outrider.v1.StatusResponse
+	nil,                      // 17: outrider.v1.Personal.FoundEntry
+	nil,                      // 18: outrider.v1.StatsResponse.WhereEntry
+	(*Sampling)(nil),         // 19: outrider.v1.Sampling
+	(*RunAhead)(nil),         // 20: outrider.v1.RunAhead
+	(*Constraint)(nil),       // 21: outrider.v1.Constraint
+	(*Rule)(nil),             // 22: outrider.v1.Rule
+	(Fate)(0),                // 23: outrider.v1.Fate
+	(*Logprobs)(nil),         // 24: outrider.v1.Logprobs
+	(Finish)(0),              // 25: outrider.v1.Finish
+	(*Usage)(nil),            // 26: outrider.v1.Usage
+	(*TargetInfo)(nil),       // 27: outrider.v1.TargetInfo
 }
 var file_outrider_v1_edge_proto_depIdxs = []int32{
-	4,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
-	16, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
-	1,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
-	17, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
-	18, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
-	0,  // 5: outrider.v1.GenerateRequest.mode:type_name -> outrider.v1.Mode
-	19, // 6: outrider.v1.GenerateRequest.rule:type_name -> outrider.v1.Rule
-	0,  // 7: outrider.v1.Routing.mode:type_name -> outrider.v1.Mode
-	5,  // 8: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
-	8,  // 9: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
-	9,  // 10: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
-	7,  // 11: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
-	20, // 12: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
-	21, // 13: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
-	22, // 14: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
-	23, // 15: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
-	3,  // 16: outrider.v1.Summary.routing:type_name -> outrider.v1.Routing
-	10, // 17: outrider.v1.Summary.origins:type_name -> outrider.v1.Origins
-	19, // 18: outrider.v1.Summary.rule:type_name -> outrider.v1.Rule
-	15, // 19: outrider.v1.StatsResponse.where:type_name -> outrider.v1.StatsResponse.WhereEntry
-	10, // 20: outrider.v1.StatsResponse.origins:type_name -> outrider.v1.Origins
-	24, // 21: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
-	2,  // 22: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
-	13, // 23: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
-	11, // 24: outrider.v1.EdgeService.Stats:input_type -> outrider.v1.StatsRequest
-	6,  // 25: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
-	14, // 26: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
-	12, // 27: outrider.v1.EdgeService.Stats:output_type -> outrider.v1.StatsResponse
-	25, // [25:28] is the sub-list for method output_type
-	22, // [22:25] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	6,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
+	19, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
+	2,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
+	20, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
+	21, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
+	1,  // 5: outrider.v1.GenerateRequest.mode:type_name -> outrider.v1.Mode
+	22, // 6: outrider.v1.GenerateRequest.rule:type_name -> outrider.v1.Rule
+	0,  // 7: outrider.v1.GenerateRequest.privacy:type_name -> outrider.v1.Privacy
+	0,  // 8: outrider.v1.Personal.action:type_name -> outrider.v1.Privacy
+	17, // 9: outrider.v1.Personal.found:type_name -> outrider.v1.Personal.FoundEntry
+	1,  // 10: outrider.v1.Routing.mode:type_name -> outrider.v1.Mode
+	7,  // 11: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
+	10, // 12: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
+	11, // 13: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
+	9,  // 14: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
+	23, // 15: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
+	24, // 16: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
+	25, // 17: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
+	26, // 18: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
+	5,  // 19: outrider.v1.Summary.routing:type_name -> outrider.v1.Routing
+	12, // 20: outrider.v1.Summary.origins:type_name -> outrider.v1.Origins
+	22, // 21: outrider.v1.Summary.rule:type_name -> outrider.v1.Rule
+	4,  // 22: outrider.v1.Summary.personal:type_name -> outrider.v1.Personal
+	18, // 23: outrider.v1.StatsResponse.where:type_name -> outrider.v1.StatsResponse.WhereEntry
+	12, // 24: outrider.v1.StatsResponse.origins:type_name -> outrider.v1.Origins
+	27, // 25: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
+	3,  // 26: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
+	15, // 27: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
+	13, // 28: outrider.v1.EdgeService.Stats:input_type -> outrider.v1.StatsRequest
+	8,  // 29: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
+	16, // 30: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
+	14, // 31: outrider.v1.EdgeService.Stats:output_type -> outrider.v1.StatsResponse
+	29, // [29:32] is the sub-list for method output_type
+	26, // [26:29] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_edge_proto_init() }
@@ -1735,8 +1885,8 @@ func file_outrider_v1_edge_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_edge_proto_rawDesc), len(file_outrider_v1_edge_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   14,
+			NumEnums:      3,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
