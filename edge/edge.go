@@ -140,22 +140,13 @@ func (c *Config) defaults() error {
 	if c.LinkTimeout <= 0 {
 		c.LinkTimeout = 4 * time.Second
 	}
-	if c.Privacy == PrivacyDefault {
-		c.Privacy = PrivacyOff
-	}
-	if c.Detector == nil {
-		var err error
-		if c.Detector, err = privacy.New(privacy.Config{}); err != nil {
-			return err
-		}
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
-	return nil
+	return c.privacy()
 }
 
 // Edge serves generations. Its methods are safe for concurrent use.

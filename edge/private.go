@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ import (
 // before it.
 type Privacy uint8
 
+// The values of Privacy are those of the wire.
 const (
 	PrivacyDefault      Privacy = iota // the edge's configuration decides
 	PrivacyOff                         // nobody looks
@@ -40,6 +42,15 @@ func (p Privacy) String() string {
 type Personal struct {
 	Action Privacy
 	Found  map[privacy.Kind]int // findings by kind
+}
+
+// privacy sets the defaults of the policy.
+func (c *Config) privacy() (err error) {
+	c.Privacy = cmp.Or(c.Privacy, PrivacyOff)
+	if c.Detector == nil {
+		c.Detector, err = privacy.New(privacy.Config{})
+	}
+	return err
 }
 
 // Personal looks for personal data in a request: what it asks, and all else that would leave the device

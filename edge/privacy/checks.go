@@ -1,7 +1,5 @@
 package privacy
 
-import "strings"
-
 // digits gives the digits of s as numbers.
 func digits(s string) []int {
 	out := make([]int, 0, len(s))
@@ -11,16 +9,6 @@ func digits(s string) []int {
 		}
 	}
 	return out
-}
-
-// bare takes spaces, dashes, dots and slashes out.
-func bare(s string) string {
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" -./", r) {
-			return -1
-		}
-		return r
-	}, s)
 }
 
 // luhn is the check of ISO/IEC 7812-1, annex B.

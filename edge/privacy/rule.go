@@ -49,6 +49,9 @@ func (r *rule) find(text string, out []Finding) []Finding {
 			next++
 		}
 		from = next
+		if text[start] == '(' && !strings.Contains(text[start:end], ")") { // it opens something else
+			start++
+		}
 		switch {
 		case r.split != nil:
 			for _, p := range r.split(text[start:end]) {
