@@ -69,11 +69,14 @@ func (s *server) onDevice(m edge.Mode, model string) (*tokenizer.Tokenizer, bool
 	return nil, false
 }
 
-// modeModels are the names that choose a mode, as models.
+// modeModels are the names that choose a mode, as models. With no cloud heard of, the device may answer.
 func (s *server) modeModels(targets []*outriderv1.TargetInfo) []model {
 	var out []model
 	for _, name := range edge.ModelNames() {
-		m := s.modelOf(targets[0])
+		m := s.modelOf(nil)
+		if len(targets) > 0 {
+			m = s.modelOf(targets[0])
+		}
 		m.ID = name
 		out = append(out, m)
 	}

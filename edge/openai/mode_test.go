@@ -43,3 +43,20 @@ func TestModeOfRequest(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// With no cloud heard of, an edge with a draft still lists the names by which the device answers.
+func TestModelsWithoutCloud(t *testing.T) {
+	f := &fake{t: t, status: edge.Status{Draft: "small", Note: "no cloud in reach"}}
+	a := serve(t, f, Config{})
+	if _, body := a.call("GET", "/v1/models", ""); !strings.Contains(body, `"id":"outrider:edge"`) {
+		t.Error(body)
+	}
+	if resp, body := a.call("GET", "/v1/models/outrider:edge", ""); resp.StatusCode != 200 || !strings.Contains(body, `"id":"outrider:edge"`) {
+		t.Error(body)
+	}
+	f.status.Draft = ""
+	b := serve(t, f, Config{})
+	if resp, body := b.call("GET", "/v1/models", ""); resp.StatusCode != 503 {
+		t.Error(body)
+	}
+}

@@ -94,7 +94,7 @@ func (s *server) modelOf(t *outriderv1.TargetInfo) model {
 
 func (s *server) listModels(w http.ResponseWriter, r *http.Request) {
 	targets := s.models.known(r.Context())
-	if len(targets) == 0 {
+	if len(targets) == 0 && s.models.draft() == "" {
 		s.noCloud(w, r)
 		return
 	}
@@ -109,7 +109,7 @@ func (s *server) listModels(w http.ResponseWriter, r *http.Request) {
 func (s *server) getModel(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	targets := s.models.known(r.Context())
-	if len(targets) == 0 {
+	if len(targets) == 0 && s.models.draft() == "" {
 		s.noCloud(w, r)
 		return
 	}
