@@ -130,3 +130,28 @@ func TestDraftDoubtsGuess(t *testing.T) {
 		t.Errorf("asked twice: %+v", r.Draft)
 	}
 }
+
+// What was drafted beyond a guess dies when that was wrong; it is no fault of the draft, which does not rest
+// for it.
+func TestWrongGuessesDoNotRestTheDraft(t *testing.T) {
+	p := NewProposer(ProposerConfig{}, []Token{1})
+	p.LinkUp(0)
+	for round := range 20 {
+		p.Guess(func(path []Token) (Choice, bool) {
+			return Choice{Token: 2, Confidence: 0.99}, len(path) < 4
+		})
+		for i := range 8 { // the draft goes on behind the guesses
+			r := p.Ready(Time(100*round+i) * time.Second)
+			if r.Draft == nil {
+				t.Fatalf("round %d: the draft rests after %d tokens", round, i)
+			}
+			p.Drafted(r.Draft.ID, Choice{Token: 3, Confidence: 0.99, Second: -1}, time.Millisecond)
+		}
+		if r := p.Ready(Time(100*round+50) * time.Second); r.Draft != nil { // all is sent
+			p.DraftFailed(r.Draft.ID)
+		}
+		if err := p.Commit(Commit{Start: 1 + round, Tokens: []Token{9}, Fates: []Fate{Correction}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

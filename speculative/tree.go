@@ -26,6 +26,7 @@ type node struct {
 	guessed    bool    // expanded by Guess
 	sure       float64 // the probability of what was guessed
 	opinion    bool    // guessed, and the draft was asked, too
+	passed     bool    // committed
 }
 
 // Pending returns the most probable drafted continuation that has no verdict yet.
@@ -95,6 +96,9 @@ func (p *Proposer) advance(t Token) *node {
 // otherwise a new one begins, and then all that survives is unsent.
 func (p *Proposer) prune(agreed, accepted int) {
 	decided := 0
+	for r := p.root; r != nil; r = r.parent {
+		r.passed = true
+	}
 	keep := p.live[:0]
 	for _, n := range p.live {
 		switch {
@@ -105,7 +109,7 @@ func (p *Proposer) prune(agreed, accepted int) {
 		default:
 			n.dead = true
 		}
-		if n.number >= 0 && !n.parent.guessed {
+		if n.number >= 0 && !n.misled() {
 			decided++
 		}
 	}
@@ -124,6 +128,14 @@ func (p *Proposer) prune(agreed, accepted int) {
 	if p.root.number < 0 {
 		p.newEpoch()
 	}
+}
+
+// misled says that a decided node is a guess, or hung on one that was wrong: it says nothing about the draft.
+func (n *node) misled() bool {
+	for !n.passed && n.parent != nil && !n.parent.passed {
+		n = n.parent
+	}
+	return n.parent != nil && n.parent.guessed
 }
 
 func (n *node) under(root *node) bool {
