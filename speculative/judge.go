@@ -20,7 +20,8 @@ type Segment struct {
 // Begin takes n positions of the offer: prompt tokens, or nodes besides the root.
 func (v *Verifier) Begin(n int) Segment {
 	v.silent = v.silent || v.waiting && !v.answered
-	v.busy, v.waiting = true, false
+	v.spend()
+	v.busy, v.waiting, v.gather.waiting = true, false, false
 	keep := v.keep
 	v.keep = nil
 	if v.held < len(v.log)-1 {
@@ -117,6 +118,7 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 		rows = append(rows, int32(row))
 	}
 	v.account(s, c, ratio)
+	v.save(now-v.offered, s, c, ratio)
 	v.held = s.Start + len(rows)
 	if s.Parents != nil {
 		v.keep = rows

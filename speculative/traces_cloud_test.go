@@ -11,7 +11,7 @@ import (
 
 func (tr *trace) newCloud() string {
 	tr.config = VerifierConfig{PromptLength: tr.num("prompt"), Window: tr.num("window"), Credit: tr.num("credit"),
-		MaxPassesPerToken: tr.real("passes"), Defer: tr.time("defer"), Ending: tr.newEnding()}
+		MaxPassesPerToken: tr.real("passes"), Patience: tr.real("patience"), Defer: tr.time("defer"), Ending: tr.newEnding()}
 	tr.cloud = NewVerifier(tr.config, tr.tokens("log"))
 	if f := tr.cloud.Finished(); f != NotFinished {
 		return "finished: " + f.String()

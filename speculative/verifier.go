@@ -17,8 +17,11 @@ type VerifierConfig struct {
 	// bound is met again or Defer has passed without a live proposal; then, until the next proposal,
 	// the edge is not waited for again. 0: 1.
 	MaxPassesPerToken float64
-	Defer             time.Duration // 0: DefaultDefer
-	Chains            bool          // the target runs no trees: of branches only the best child is scored
+	// Patience bounds what MaxPassesPerToken may cost: run-ahead and scoring are held back for at most this
+	// share of the time that accepted tokens have saved. 0: no such bound.
+	Patience float64
+	Defer    time.Duration // 0: DefaultDefer
+	Chains   bool          // the target runs no trees: of branches only the best child is scored
 }
 
 // Defaults of VerifierConfig.
@@ -60,6 +63,9 @@ type Verifier struct {
 	gapMean   time.Duration // smoothed time between a commit and the next proposal
 	committed Time          // when the last commit was made
 	answered  bool          // a proposal has arrived since
+	gather    gather
+	offered   Time    // when the segment under way was offered
+	spare     float64 // Patience's share of the time saved and not yet spent, in nanoseconds
 }
 
 // NewVerifier starts a stream on a log: the prompt of at least one token, then what was committed
@@ -193,6 +199,7 @@ func (v *Verifier) Propose(now Time, m *Propose) error {
 		v.usage.Stale += v.nodes.begin(m.Epoch)
 	}
 	v.silent = false
+	v.gather.arrived(now)
 	if !v.answered && v.committed > 0 {
 		v.answered = true
 		v.gapMean += (now - v.committed - v.gapMean) / 4
@@ -242,24 +249,17 @@ func (v *Verifier) Offer(now Time, ratio float64) Offer {
 	nodes = nodes[:min(len(nodes), limit, room-1)]
 	if len(nodes) == 0 {
 		at := v.runAheadAt(now)
+		v.offered = now
 		return Offer{Ready: at <= now, Wake: at}
 	}
+	if at := v.gatherUntil(now, nodes); at > now {
+		return Offer{Wake: at}
+	}
+	v.offered = now
 	o := Offer{Ready: true, Values: make([]float64, len(nodes))}
 	trust := min(1, v.hits/max(v.promised, 1e-9)) // an edge that boasts is believed less
 	for i, n := range nodes {
 		o.Values[i] = trust * n.value
 	}
 	return o
-}
-
-// runAheadAt says when the session may run ahead.
-func (v *Verifier) runAheadAt(now Time) Time {
-	if v.c.MaxPassesPerToken >= 1 || v.tokens == 0 || v.silent ||
-		float64(v.passes+1) <= v.c.MaxPassesPerToken*float64(v.tokens+1) {
-		return now
-	}
-	if !v.waiting {
-		v.waiting, v.wait = true, now
-	}
-	return v.wait + max(v.c.Defer, 2*v.gapMean)
 }

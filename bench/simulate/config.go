@@ -72,6 +72,7 @@ type Config struct {
 	Arrivals []Arrival     // instead of Sessions, Prompt, Tokens and Spread
 
 	RunAhead float64 // target passes per committed token at most
+	Patience float64 // as in speculative.VerifierConfig
 	Branches bool
 	Depth    int     // as in speculative.ProposerConfig
 	MinPath  float64 // likewise

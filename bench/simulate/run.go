@@ -136,7 +136,7 @@ func (s *sim) begin(x *session) {
 	x.p.LinkUp(0)
 	s.up(x, 0, func() {
 		x.v = speculative.NewVerifier(speculative.VerifierConfig{PromptLength: x.prompt, Window: s.c.Window,
-			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead}, prompt)
+			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead, Patience: s.c.Patience}, prompt)
 		x.served = s.now
 		s.mark(x)
 	})

@@ -126,3 +126,25 @@ func TestRefused(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// With run-ahead deferred the target makes at most 0.30 passes a token, and with patience it keeps most of
+// that where round trips are short and stays close to the fastest setting where they are long.
+func TestFewPasses(t *testing.T) {
+	for _, rtt := range []time.Duration{10, 20, 50, 100, 150, 200} {
+		c := standard(rtt * time.Millisecond)
+		c.Sessions = 30
+		fastest := measure(t, c)
+		c.RunAhead = deferred
+		bounded := measure(t, c)
+		c.RunAhead, c.Patience = 0.3, 0.2
+		patient := measure(t, c)
+		t.Logf("RTT %3d ms: fastest %.3f of cloud-only, %.3f passes; deferred %.3f, %.3f; patience 0.2 %.3f, %.3f",
+			rtt, fastest.ratio, fastest.passes, bounded.ratio, bounded.passes, patient.ratio, patient.passes)
+		if bounded.passes > 0.30 || bounded.ratio > 1.1 {
+			t.Errorf("RTT %d ms, deferred: %.3f passes a token, %.3f of cloud-only", rtt, bounded.passes, bounded.ratio)
+		}
+		if patient.ratio > 1.1*fastest.ratio || patient.passes > 0.99*fastest.passes {
+			t.Errorf("RTT %d ms, patient: %+v, the fastest setting %+v", rtt, patient, fastest)
+		}
+	}
+}

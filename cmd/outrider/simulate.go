@@ -28,7 +28,7 @@ type simulateFlags struct {
 	prompt, tokens, sessions, repeats  int
 	within                             time.Duration
 	seed                               uint64
-	runAhead                           float64
+	runAhead, patience                 float64
 	maxPasses                          []float64 // a curve over these in place of runAhead
 	branches                           bool
 	depth, window                      int
@@ -96,6 +96,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.Uint64Var(&f.seed, "seed", 1, "of all luck")
 	s.Float64Var(&f.runAhead, "run-ahead", 1, "target passes per committed token at most")
 	s.Float64SliceVar(&f.maxPasses, "max-passes", nil, "show the curve over these values of --run-ahead, between 0.001 and 1, at each round trip")
+	s.Float64Var(&f.patience, "patience", 0, "of the time that accepted tokens save, the share that may be spent keeping below --run-ahead; 0: no bound")
 	s.BoolVar(&f.branches, "branches", true, "also propose the draft's second choices")
 	s.IntVar(&f.depth, "depth", 0, "tokens drafted beyond the committed text; 0: adaptive")
 	s.IntVar(&f.window, "window", 0, "nodes in flight at most; 0: the default")
@@ -132,7 +133,7 @@ func (f *simulateFlags) config() (simulate.Config, error) {
 		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft,
 			Agreement: f.agreement.rate, Trace: f.agreement.set, Spread: f.spread, Second: f.second, Confidence: simulate.Confidence(f.confidence)},
 		Link: simulate.Link{Jitter: f.jitter, Uplink: f.uplink}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
-		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap,
+		RunAhead: f.runAhead, Patience: f.patience, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap,
 		Limits: speculative.Limits{Positions: f.positions, Sequences: f.sequences, Prefill: 64}}
 	if f.positions < 1 || f.sequences < 0 || f.repeats < 1 || f.tokens < 1 || len(f.rtts) == 0 {
 		return c, usagef("--step-positions, --repeats and --tokens must be at least 1, --step-sequences not negative, --rtt not empty")

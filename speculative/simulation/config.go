@@ -98,6 +98,9 @@ func Chaos(seed uint64) Config {
 	if !one(4) {
 		c.Faults = chaosFaults(r, one, ms)
 	}
+	if one(2) {
+		c.Cloud.Patience = 0.5 * r.Float64()
+	}
 	if one(8) { // a near cloud, seldom flushes and a nervous link: streams break with much unsent
 		c.Up, c.Down, c.Jitter, c.DraftStep = ms(0.1, 2), ms(0.1, 2), 0, ms(1, 8)
 		c.Edge.Gap, c.World.Agree, c.Length = 100*time.Millisecond, 0.9, 60

@@ -7,10 +7,11 @@ func (c Config) CloudOnly() Config {
 	return c
 }
 
-// comparable reports whether I6 speaks about a run: one undisturbed session, run-ahead at 1.
+// comparable reports whether I6 speaks about a run: one undisturbed session, run-ahead at 1 or with
+// patience, which is paid from what was saved.
 func (c Config) comparable() bool {
 	return c.Sessions <= 1 && !c.Faults.any() && c.Jitter == 0 &&
-		(c.Cloud.MaxPassesPerToken == 0 || c.Cloud.MaxPassesPerToken >= 1)
+		(c.Cloud.MaxPassesPerToken == 0 || c.Cloud.MaxPassesPerToken >= 1 || c.Cloud.Patience > 0)
 }
 
 // i6NotSlower: one session alone takes at most 1.02 times as long as cloud-only streaming. It
