@@ -142,18 +142,28 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// noPause is pause without waiting.
+func noPause(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+// source gives samples at media.Rate until it ends or ctx is done.
+type source func(ctx context.Context, give func([]int16) error) error
+
 // wavSource gives a file's samples at the pace at which a microphone would, then silence.
-func wavSource(ctx context.Context, path string, hurry bool, give func([]int16) error) error {
+func wavSource(path string, hurry bool) (source, error) {
 	data, err := readSound(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s, err := media.ParseWAV(data)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, usagef("--wav %s: %w", path, err)
 	}
 	s = media.Resample(s, media.Rate)
 	s.PCM = append(s.PCM, make([]int16, media.Rate)...) // the silence that ends it
+	return func(ctx context.Context, give func([]int16) error) error { return pour(ctx, s, hurry, give) }, nil
+}
+
+func pour(ctx context.Context, s media.Sound, hurry bool, give func([]int16) error) error {
 	const piece = media.Rate / 20
 	begun := time.Now()
 	for i := 0; len(s.PCM) > 0; i++ {
@@ -188,7 +198,11 @@ func readSound(path string) ([]byte, error) {
 }
 
 // microphone gives what a program records until ctx is done.
-func microphone(ctx context.Context, p *soundProgram, give func([]int16) error) error {
+func microphone(p *soundProgram) source {
+	return func(ctx context.Context, give func([]int16) error) error { return record(ctx, p, give) }
+}
+
+func record(ctx context.Context, p *soundProgram, give func([]int16) error) error {
 	cmd := exec.CommandContext(ctx, p.name, p.args(media.Rate)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
