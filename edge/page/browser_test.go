@@ -37,6 +37,7 @@ type look struct {
 	dark          bool
 	language      string // default: en-US
 	phone         bool
+	microphone    string   // WAV file that it hears
 	expect        []string // complaints of the browser that are meant
 }
 
@@ -63,6 +64,10 @@ func newBrowser(t *testing.T, address string, l look) *browser {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("lang", l.language), chromedp.Flag("accept-lang", l.language), chromedp.WindowSize(int(l.width), int(l.height)),
 		chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("disable-background-networking", true), chromedp.Flag("font-render-hinting", "none"))
+	if l.microphone != "" {
+		opts = append(opts, chromedp.Flag("use-fake-device-for-media-stream", true), chromedp.Flag("use-fake-ui-for-media-stream", true),
+			chromedp.Flag("use-file-for-fake-audio-capture", l.microphone), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
+	}
 	actx, stop := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(stop)
 	b := &browser{t: t}

@@ -24,6 +24,9 @@ type fake struct {
 	key      string           // asked for, empty: none
 	fail     func(w http.ResponseWriter) bool
 	note     string
+	senses   bool     // perception is on
+	heard    [][]byte // recordings
+	spoken   []string
 	pause    time.Duration // between chunks
 	perChunk int           // tokens
 	breakAt  int           // token at which the connection is cut, 0: never
@@ -42,6 +45,8 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, map[string]any{"object": "list", "data": []any{map[string]any{"id": "llama-70b"}, map[string]any{"id": "qwen-32b"}}})
 	})
+	mux.HandleFunc("POST /v1/audio/transcriptions", f.transcribe)
+	mux.HandleFunc("POST /v1/audio/speech", f.speak)
 	mux.HandleFunc("POST /v1/chat/completions", f.chat)
 	f.Server = httptest.NewServer(mux)
 	t.Cleanup(f.Close)
@@ -92,7 +97,7 @@ func (f *fake) status(w http.ResponseWriter, r *http.Request) {
 		note = "no cloud in reach: 127.0.0.1:7600: connection refused"
 	}
 	writeJSON(w, map[string]any{"targets": targets, "model": "llama-70b", "draft": "llama-1b", "cloud": "127.0.0.1:7600", "rtt_ms": 42.4,
-		"mode": mode, "note": note, "fallback": "wait", "supports": map[string]any{"modes": []string{"cooperative", "auto", "only_on_device", "only_in_cloud"},
+		"mode": mode, "note": note, "perception": f.perception(), "fallback": "wait", "supports": map[string]any{"modes": []string{"cooperative", "auto", "only_on_device", "only_in_cloud"},
 			"acceptance": []string{"coupled"}, "max_depth": 32, "fallback": []string{"wait", "fail", "draft"}}})
 }
 

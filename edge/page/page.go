@@ -91,7 +91,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out.Set("Referrer-Policy", "no-referrer")
 	out.Set("Cross-Origin-Opener-Policy", "same-origin")
 	out.Set("Cross-Origin-Resource-Policy", "same-origin")
-	out.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+	out.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(self)")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		out.Set("Allow", "GET, HEAD")
 		http.Error(w, "use GET", http.StatusMethodNotAllowed)

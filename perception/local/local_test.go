@@ -192,3 +192,97 @@ func TestReadsCodes(t *testing.T) {
 		t.Errorf("%+v %v", page, err)
 	}
 }
+
+// TestReadsText reads a page that Chromium has painted; a part of make verify.
+func TestReadsText(t *testing.T) {
+	if os.Getenv("OUTRIDER_VERIFY") == "" {
+		t.Skip("part of make verify: set OUTRIDER_VERIFY=1")
+	}
+	need(t, "tesseract")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "p.html"), []byte(`<body style="font:32px serif;margin:40px">Invoice 4711<br>Total due: 42 euros by Friday`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=700,220", "--user-data-dir="+filepath.Join(dir, "u"),
+		"--screenshot="+filepath.Join(dir, "p.png"), "file://"+filepath.Join(dir, "p.html")).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("chromium is not installed: apt-get install chromium")
+	}
+	b, err2 := os.ReadFile(filepath.Join(dir, "p.png"))
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2, string(out))
+	}
+	page, err := open(t, nil).Read(t.Context(), media.Question{Image: b})
+	if err != nil || page.Text != "Invoice 4711\nTotal due: 42 euros by Friday" || page.Confidence < 0.8 {
+		t.Errorf("%+v %v", page, err)
+	}
+}
+
+// wordErrors counts the words that must be changed to make one text of another.
+func wordErrors(want, got string) int {
+	w, g := strings.Fields(want), strings.Fields(got)
+	row := make([]int, len(g)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, a := range w {
+		last := row[0]
+		row[0] = i + 1
+		for j, b := range g {
+			cost := last
+			if a != b {
+				cost++
+			}
+			last, row[j+1] = row[j+1], min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(g)]
+}
+
+// TestWordErrors reports the word error rate on flite's speech and on recordings; a part of make verify.
+func TestWordErrors(t *testing.T) {
+	if os.Getenv("OUTRIDER_VERIFY") == "" {
+		t.Skip("part of make verify: set OUTRIDER_VERIFY=1")
+	}
+	need(t, "flite", "pocketsphinx_continuous")
+	e := open(t, nil)
+	hear := func(s media.Sound) string {
+		s = media.Resample(s, media.Rate)
+		s.PCM = append(s.PCM, make([]int16, media.Rate/2)...)
+		text, err := e.Transcribe(t.Context(), "", pieces(s.Bytes(), 4096), func(string) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	wrong, words := 0, 0
+	for _, s := range []string{"the weather is fine today and we go to the park", "once upon a time there was a little girl", "he found a big red ball in the garden",
+		"please turn on the light in the kitchen", "the train leaves at seven in the morning", "my brother lives in a small house near the river",
+		"she wanted to buy some bread and butter", "we have to finish the work before the evening", "can you tell me how to get to the station",
+		"the dog was very happy to see his friend"} {
+		var sound media.Sound
+		if err := e.Speak(t.Context(), media.Speech{Text: s}, func(p media.Sound) error { sound = p; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		wrong, words = wrong+wordErrors(s, hear(sound)), words+len(strings.Fields(s))
+	}
+	t.Logf("flite's slt: %d of %d words wrong", wrong, words)
+	if wrong*100 > words*15 {
+		t.Errorf("%d of %d words wrong", wrong, words)
+	}
+	data := filepath.Join("..", "..", "..", "shared", "data", "speech")
+	wav, err := os.ReadFile(filepath.Join(data, "jfk.wav"))
+	raw, err2 := os.ReadFile(filepath.Join(data, "goforward.raw"))
+	if err != nil || err2 != nil {
+		t.Skip("no recordings in ../shared/data/speech: only flite's voice was heard")
+	}
+	jfk, err := media.ParseWAV(wav)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const said = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+	t.Logf("jfk.wav: %d of 22 words wrong", wordErrors(said, hear(jfk)))
+	if text := hear(media.Sound{Rate: media.Rate, PCM: media.Samples(raw)}); wordErrors("go forward ten meters", text) > 1 {
+		t.Errorf("goforward.raw: %q", text)
+	}
+}

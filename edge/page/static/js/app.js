@@ -12,6 +12,7 @@ import { SettingsDialog, askKey } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
 import { Tree, key, loadSettings, newID, open, saveSettings } from "./store.js";
 import { Composer, toggles } from "./controls.js";
+import { Senses } from "./senses.js";
 
 const SAVE_EVERY = 3000; // ms, while an answer is written
 const PANEL_EVERY = 200;
@@ -29,6 +30,7 @@ class App {
     this.chat = new Chat($("#messages"), $("#scroll"), {
       edit: (m) => this.edit(m), regenerate: (m) => this.regenerate(m), retry: (m) => this.regenerate(m),
       version: (m) => this.version(m), select: (v) => this.select(v), inspect: (v) => this.inspector.enter(v, document.activeElement),
+      speaks: () => this.status?.perception?.speaks, aloud: (m) => this.senses.aloud(m.content),
       scrolled: (stuck) => { $("#to-end").hidden = stuck; },
     });
     this.inspector = new Inspector($("#messages"), $("#tip"), (el) => this.chat.find(el.closest(".answer")?.dataset.id), (s) => this.say(s));
@@ -42,6 +44,7 @@ class App {
     this.composer = new Composer({ send: (text) => this.send(text), stop: () => this.stopHere(), editLast: () => this.editLast(),
       cancelEdit: () => { this.editing = null; } });
     toggles(this);
+    this.senses = new Senses(this.client, { said: (text) => this.composer.insert(text), toast: (text) => this.toast(text) });
   }
 
   get status() { return this.link.status; }
@@ -162,7 +165,7 @@ class App {
       this.tree.conversation.title = text.trim().replace(/\s+/g, " ").slice(0, 80);
       $("#messages").replaceChildren();
     }
-    const m = this.message("user", parent, text);
+    const m = Object.assign(this.message("user", parent, text), this.senses.take() ?? (edited?.image ? { image: edited.image, imageName: edited.imageName } : {}));
     this.tree.add(m);
     this.tree.choose(m);
     if (edited) this.chat.cutFrom(edited);
@@ -303,6 +306,7 @@ class App {
   }
 
   linkChanged(status, state) {
+    this.senses.set(status?.perception);
     if (!this.answerHere()) this.drawPanel();
     if (state === "fine" || state === "cloud") this.totals();
     if (state === "fine" && (!this.models.length || status.model !== this.known)) {

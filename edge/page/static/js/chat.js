@@ -88,7 +88,7 @@ function copyButton(text) {
 class UserView {
   constructor(m, tree, on) {
     this.message = m;
-    this.el = h("article.message.user", { "data-id": m.id }, h("h2.vh", {}, t("you")), h("div.bubble", {}, m.content),
+    this.el = h("article.message.user", { "data-id": m.id }, h("h2.vh", {}, t("you")), h("div.bubble", {}, m.content, m.image ? h("small.image-note", {}, t("withImage", { name: m.imageName ?? "" })) : null),
       h("div.actions", {}, versions(m, tree, on), copyButton(() => m.content), button("edit", t("edit"), () => on.edit(m))));
   }
 }
@@ -157,7 +157,7 @@ class AnswerView {
     const inspect = this.tokens.length ? button("tokens", t("inspect"), () => on.inspect(this), "icon-button inspect") : null;
     const figuresButton = f ? h("button.figures", { type: "button", title: t("livePanel"), onclick: () => on.select(this) },
       f.perToken ? `${number(f.perToken, 1)} ms` : "", h("span", {}, f.rate !== null ? ` · ${number(f.rate * 100, 0)} %` : "")) : null;
-    this.actions.replaceChildren(...[versions(m, this.tree, on), copyButton(() => m.content), button("redo", t("regenerate"), () => on.regenerate(m)),
+    this.actions.replaceChildren(...[versions(m, this.tree, on), copyButton(() => m.content), button("redo", t("regenerate"), () => on.regenerate(m)), on.speaks?.() && m.content ? button("sound", t("readAloud"), () => on.aloud(m), "icon-button aloud") : null,
       inspect, f?.perToken ? figuresButton : null].filter(Boolean));
   }
 }

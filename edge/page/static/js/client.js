@@ -27,6 +27,31 @@ export class Client {
   // key returns the API key, "" for none.
   constructor(key) { this.key = key; }
 
+  // transcribe returns the text of a recording, a WAV blob.
+  async transcribe(blob, signal) {
+    const form = new FormData();
+    form.append("file", blob, "speech.wav");
+    const response = await this.#post("/v1/audio/transcriptions", form, {}, signal);
+    return (await response.json()).text;
+  }
+
+  // speak returns a WAV file of a text, an array buffer.
+  async speak(text, signal) {
+    const response = await this.#post("/v1/audio/speech", JSON.stringify({ model: "speech", voice: "", input: text, response_format: "wav" }), { "Content-Type": "application/json" }, signal);
+    return response.arrayBuffer();
+  }
+
+  async #post(path, body, headers, signal) {
+    let response;
+    try {
+      response = await fetch(path, { method: "POST", body, headers: this.#headers(headers), cache: "no-store", signal });
+    } catch (e) {
+      throw new ApiError(0, String(e.message ?? e));
+    }
+    if (!response.ok) throw await failure(response);
+    return response;
+  }
+
   #headers(more = {}) {
     const k = this.key();
     return k ? { ...more, Authorization: `Bearer ${k}` } : more;
@@ -76,7 +101,7 @@ export class Client {
 // bodyOf makes the request of a conversation under the settings, as far as the edge supports them.
 export function bodyOf(path, s, supports) {
   const messages = path.filter((m) => m.content !== "" && !(m.role === "assistant" && m.error && !m.content))
-    .map(({ role, content }) => ({ role, content }));
+    .map(({ role, content, image }) => ({ role, content: image ? [{ type: "text", text: content }, { type: "image_url", image_url: { url: image } }] : content }));
   if (s.system.trim()) messages.unshift({ role: "system", content: s.system.trim() });
   const outrider = { tokens: true, pending: true, progress: true };
   if (s.mode && supports.modes?.includes(s.mode)) outrider.mode = s.mode;

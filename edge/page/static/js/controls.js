@@ -17,6 +17,13 @@ export class Composer {
 
   focus() { if (!matchMedia("(pointer: coarse)").matches) this.box.focus({ preventScroll: true }); }
 
+  // insert adds text at the end.
+  insert(text) {
+    this.box.value = this.box.value ? `${this.box.value.trimEnd()} ${text}` : text;
+    this.#fit();
+    this.focus();
+  }
+
   // busy: the button stops the answer instead of sending.
   busy(is) {
     this.is = is;
