@@ -1,5 +1,6 @@
 // Package link emulates a wide-area network link on loopback: a TCP proxy with a round-trip time,
-// jitter and a rate, which can be cut and taken down. For tests, benchmarks and the demo.
+// jitter, loss and rates or recorded traces, which can be cut and taken down. When what arrives is
+// delivered, Lane decides alone; the rest moves bytes. For tests, benchmarks and the demo.
 package link
 
 import (
@@ -11,18 +12,19 @@ import (
 	"time"
 )
 
-// Config of a Link.
+// Config of a Link. Parse reads all but Target and Seed from a line.
 type Config struct {
-	Target string        // host:port that the link leads to
-	RTT    time.Duration // half of it in each direction; a new connection costs one RTT besides
-	Jitter time.Duration // each chunk is delayed by up to this much more; order is kept, as TCP does
-	Rate   int64         // bytes per second in each direction, shared by all connections; 0: no bound
-	Seed   uint64        // of the jitter
+	Target   string        // host:port that the link leads to
+	RTT      time.Duration // half of it in each direction; a new connection costs one RTT besides
+	Jitter   time.Duration // each chunk is delayed by up to this much more; order is kept, as TCP does
+	Up, Down Way           // towards the target, and back
+	Seed     uint64        // of jitter and loss
 }
 
 // Link is a listening proxy. Its methods are safe for concurrent use.
 type Link struct {
 	c        Config
+	began    time.Time
 	listener net.Listener
 	ctx      context.Context // ends with the Link; bounds its dials
 	cancel   context.CancelFunc
@@ -41,15 +43,17 @@ func Listen(ctx context.Context, addr string, c Config) (*Link, error) {
 	if c.Target == "" {
 		return nil, fmt.Errorf("an emulated link needs a target address")
 	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the emulated link: %w", err)
 	}
-	k := &Link{c: c, listener: l, pairs: map[*pair]struct{}{}, gate: make(chan struct{})}
+	k := &Link{c: c, began: time.Now(), listener: l, pairs: map[*pair]struct{}{}, gate: make(chan struct{})}
 	close(k.gate)
 	k.ctx, k.cancel = context.WithCancel(ctx)
-	k.up.init(c, 1)
-	k.down.init(c, 2)
+	k.up.lane, k.down.lane = c.Lanes()
 	k.wg.Go(k.accept)
 	context.AfterFunc(k.ctx, func() { k.shut() })
 	return k, nil
@@ -164,29 +168,12 @@ func (k *Link) serve(p *pair) {
 type direction struct {
 	bytes atomic.Int64
 	mu    sync.Mutex
-	rng   uint64
-	busy  time.Time // the link is sending until then
-	c     Config
+	lane  *Lane
 }
 
-func (d *direction) init(c Config, n uint64) { d.c, d.rng = c, c.Seed*2+n }
-
 // schedule returns when a chunk that is handed in now has been delivered.
-func (d *direction) schedule(n int) time.Time {
+func (d *direction) schedule(f *Flow, n int, began time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
-	if d.c.Rate > 0 {
-		if d.busy.Before(now) {
-			d.busy = now
-		}
-		d.busy = d.busy.Add(time.Duration(float64(n) / float64(d.c.Rate) * float64(time.Second)))
-		now = d.busy
-	}
-	delay := d.c.RTT / 2
-	if d.c.Jitter > 0 {
-		d.rng = d.rng*6364136223846793005 + 1442695040888963407
-		delay += time.Duration(d.rng>>1) % d.c.Jitter
-	}
-	return now.Add(delay)
+	return began.Add(d.lane.Deliver(f, n, time.Since(began)))
 }

@@ -98,7 +98,7 @@ func TestDataIsDelayedAndIntact(t *testing.T) {
 }
 
 func TestRateIsShared(t *testing.T) {
-	k, a := open(t, Config{Rate: 200_000})
+	k, a := open(t, Config{Up: Way{Rate: 1_600_000}})
 	b := dial(t, k)
 	begin := time.Now()
 	for _, c := range []net.Conn{a, b} {

@@ -83,16 +83,11 @@ func (k *Link) carry(p *pair, from, to *net.TCPConn, d *direction, notBefore tim
 	wg.Go(func() { k.deliver(p, to, d, flight) })
 	defer wg.Wait()
 	defer close(flight)
-	last := notBefore
+	f := Flow{last: notBefore.Sub(k.began)}
 	for {
 		buf := make([]byte, chunkBytes)
 		n, err := from.Read(buf)
-		at := d.schedule(n)
-		if at.Before(last) {
-			at = last
-		}
-		last = at
-		c := chunk{at: at}
+		c := chunk{at: d.schedule(&f, n, k.began)}
 		if n > 0 {
 			c.data = buf[:n:n]
 			if n < chunkBytes/4 { // do not hold a large buffer for a small message

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/outrider-llm/outrider/backend/mock"
+	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -13,14 +14,12 @@ const maxDepth = 40
 // synchronous drafts k tokens, sends them and waits for the verdict, with the k that is best for this
 // very link and pair (no system knows it beforehand). Sessions do not share the target here.
 func synchronous(c Config) Outcome {
-	return bestDepth(c, func(k int) time.Duration {
-		return time.Duration(k)*c.Model.Draft + c.Link.RTT + row(c, k+1)
-	}, 0)
+	return bestDepth(c, true)
 }
 
 // colocated runs the same draft beside the target, which waits for it, and streams the tokens.
 func colocated(c Config) Outcome {
-	return bestDepth(c, func(k int) time.Duration { return time.Duration(k)*c.Model.Draft + row(c, k+1) }, c.Link.RTT)
+	return bestDepth(c, false)
 }
 
 func row(c Config, rows int) time.Duration {
@@ -28,14 +27,22 @@ func row(c Config, rows int) time.Duration {
 	return t.Step + t.Sequence + time.Duration(rows)*t.Position
 }
 
-func bestDepth(c Config, round func(k int) time.Duration, once time.Duration) (best Outcome) {
+// bestDepth runs the loop at each depth; apart: over the link, each round.
+func bestDepth(c Config, apart bool) (best Outcome) {
 	table := mock.Beta(c.Model.Agreement, c.Model.Spread)
 	for k := 1; k <= maxDepth; k++ {
 		var o Outcome
 		for id := range max(1, c.Sessions) {
 			p := pair{seed: mix(c.Seed+1, uint64(id)), m: &c.Model, table: table, prompt: c.Prompt}
 			r := Session{First: c.Link.RTT + row(c, 1)}
-			now := once + row(c, c.Prompt-1)
+			now := row(c, c.Prompt-1)
+			if !apart {
+				now += c.Link.RTT // once, the tokens are streamed
+			}
+			way := c.Link
+			way.Seed = p.seed
+			up, down := way.Lanes()
+			var upFlow, downFlow link.Flow
 			for r.Tokens < c.Tokens {
 				accepted := 0
 				for accepted < k && hits(&p, c.Prompt+r.Tokens+accepted) {
@@ -49,9 +56,15 @@ func bestDepth(c Config, round func(k int) time.Duration, once time.Duration) (b
 				r.Usage.Positions += k + 1
 				r.Sent += k
 				r.Messages++
-				r.Uplink += proposeBytes(&speculative.Propose{Epoch: c.Prompt + r.Tokens, Tokens: drafted(&p, c.Prompt+r.Tokens, k)})
+				size := proposeBytes(&speculative.Propose{Epoch: c.Prompt + r.Tokens, Tokens: drafted(&p, c.Prompt+r.Tokens, k)})
+				r.Uplink += size
 				r.Tokens += accepted + 1
-				now += round(k)
+				if now += time.Duration(k) * c.Model.Draft; apart {
+					now = up.Deliver(&upFlow, size+frameBytes, now)
+				}
+				if now += row(c, k+1); apart {
+					now = down.Deliver(&downFlow, commitBytes(accepted+1), now)
+				}
 				o.Busy += row(c, k+1)
 				o.Steps++
 			}

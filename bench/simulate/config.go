@@ -10,6 +10,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/bench/trace"
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -52,18 +53,12 @@ type Model struct {
 	Trace *trace.Set
 }
 
-// Link between edge and cloud.
-type Link struct {
-	RTT, Jitter time.Duration // jitter: up to this much more, each way, order kept
-	Uplink      int           // bits per second, 0: unlimited
-}
-
 // Config of a run. Run needs all of Model and the counts; zero values elsewhere mean the core's defaults.
 type Config struct {
 	Seed     uint64
 	Strategy Strategy
 	Model    Model
-	Link     Link
+	Link     link.Config // each session has one of its own
 	Sessions int
 	Prompt   int           // tokens
 	Tokens   int           // generated per session, 0: until the horizon
@@ -103,7 +98,7 @@ func (c *Config) validate() error {
 	rate := func(v float64) bool { return v >= 0 && v <= 1 }
 	m := c.Model
 	switch {
-	case m.Target.Step < 0 || m.Target.Sequence < 0 || m.Target.Position < 0 || m.Draft < 0 || c.Link.RTT < 0 || c.Link.Jitter < 0 || c.Spread < 0:
+	case m.Target.Step < 0 || m.Target.Sequence < 0 || m.Target.Position < 0 || m.Draft < 0 || c.Spread < 0:
 		return bad("times must not be negative")
 	case m.Target.Step+m.Target.Sequence+m.Target.Position == 0:
 		return bad("a target step must cost something: set --target-step")
@@ -121,8 +116,11 @@ func (c *Config) validate() error {
 		return bad("%d requests, at most %d are possible", len(c.Arrivals), maxSessions)
 	case c.Tokens < 0 || c.Tokens > maxTokens || (c.Tokens == 0 && c.Horizon <= 0 && len(c.Arrivals) == 0):
 		return bad("%d generated tokens: between 1 and %d are possible", c.Tokens, maxTokens)
-	case c.Link.Uplink < 0 || c.Window < 0 || c.Gap < 0:
-		return bad("uplink, window and gap must not be negative")
+	case c.Window < 0 || c.Gap < 0:
+		return bad("window and gap must not be negative")
+	}
+	if err := c.Link.Validate(); err != nil {
+		return bad("%s", err)
 	}
 	for _, a := range c.Arrivals {
 		if a.At < 0 || a.Prompt < 1 || a.Tokens < 1 || a.Prompt > maxTokens || a.Tokens > maxTokens {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/outrider-llm/outrider/backend/mock"
+	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -48,11 +49,11 @@ type session struct {
 	tokens int
 	pair   pair
 
-	p      *speculative.Proposer
-	wake   speculative.Time
-	upFree speculative.Time // when the uplink has sent what it holds
-	lastUp speculative.Time
-	lastDn speculative.Time
+	p    *speculative.Proposer
+	wake speculative.Time
+
+	up, down         *link.Lane
+	upFlow, downFlow link.Flow
 
 	v        *speculative.Verifier
 	packer   speculative.Packer
@@ -108,6 +109,9 @@ func (s *sim) plan() {
 		x.packer.Bits, x.unpacker = speculative.TokenBits(vocabulary), speculative.Unpacker{Bits: speculative.TokenBits(vocabulary), Window: speculative.DefaultWindow}
 		x.pair = pair{seed: mix(s.c.Seed+1, uint64(x.id)), m: &s.c.Model, table: s.table, oracle: s.c.Strategy == Oracle, prompt: prompt}
 		x.r.Begun = at
+		way := s.c.Link
+		way.Seed = x.pair.seed
+		x.up, x.down = way.Lanes()
 		s.sessions = append(s.sessions, x)
 		s.queue.add(at, func() { s.begin(x) })
 	}
@@ -145,12 +149,7 @@ func (s *sim) begin(x *session) {
 
 // up carries a message of so many bytes to the cloud, in order.
 func (s *sim) up(x *session, bytes int, do func()) {
-	x.upFree = max(x.upFree, s.now)
-	if r := s.c.Link.Uplink; r > 0 {
-		x.upFree += time.Duration(float64(bytes+frameBytes) * 8 / float64(r) * float64(time.Second))
-	}
-	x.lastUp = max(x.lastUp, x.upFree+s.c.Link.RTT/2+s.jitter(x, 8))
-	s.queue.add(x.lastUp, func() {
+	s.queue.add(x.up.Deliver(&x.upFlow, bytes+frameBytes, s.now), func() {
 		if x.r.Done == 0 {
 			do()
 		}
@@ -160,12 +159,8 @@ func (s *sim) up(x *session, bytes int, do func()) {
 // frameBytes is what HTTP/2 and gRPC put around a message.
 const frameBytes = 9 + 5
 
-func (s *sim) jitter(x *session, n uint64) time.Duration {
-	if s.c.Link.Jitter == 0 {
-		return 0
-	}
-	return time.Duration(unit(mix(x.pair.seed, uint64(s.now)<<4|n)) * float64(s.c.Link.Jitter))
-}
+// commitBytes is what a commit of so many tokens takes on the wire, frames included.
+func commitBytes(tokens int) int { return frameBytes + 20 + 4*tokens }
 
 // pump does what the Proposer asks for.
 func (s *sim) pump(x *session) {
@@ -216,8 +211,7 @@ func (s *sim) draft(x *session, w *speculative.Work) {
 
 // commit carries a commit down.
 func (s *sim) commit(x *session, m speculative.Commit) {
-	x.lastDn = max(x.lastDn, s.now+s.c.Link.RTT/2+s.jitter(x, 9))
-	s.queue.add(x.lastDn, func() {
+	s.queue.add(x.down.Deliver(&x.downFlow, commitBytes(len(m.Tokens)), s.now), func() {
 		if x.r.Done != 0 {
 			return
 		}

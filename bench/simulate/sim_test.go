@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"errors"
+	"github.com/outrider-llm/outrider/bench/link"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // standard is the pair that docs/benchmarks.md speaks of.
 func standard(rtt time.Duration) Config {
 	return Config{Seed: 1, Strategy: Cooperative, Sessions: 100, Spread: 2400 * time.Hour, Prompt: 16, Tokens: 400, Branches: true,
-		Link: Link{RTT: rtt},
+		Link: link.Config{RTT: rtt},
 		Model: Model{Target: speculative.Cost{Step: 40 * time.Millisecond, Position: 300 * time.Microsecond}, Draft: 4 * time.Millisecond,
 			Agreement: 0.8, Spread: 1.5, Second: 0.5, Confidence: Calibrated}}
 }

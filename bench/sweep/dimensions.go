@@ -23,7 +23,7 @@ type dimension struct {
 // dimensions are all that can be varied. A new one needs a line here.
 func dimensions() []dimension {
 	return []dimension{
-		{"link", "rtt=0ms", "rtt=10ms", "cs", setLink},
+		{"link", "rtt=0ms", link.Forms, "cs", setLink},
 		{"sessions", "1", "at a time, each with a prompt of its own", "csl", func(v *Variant, s string) (err error) {
 			v.Sessions, err = whole(s, 1, 1024)
 			return err
@@ -116,34 +116,13 @@ func float32s(s string) (float32, error) {
 
 func setLink(v *Variant, s string) error {
 	v.Link = s
-	_, err := parseLink(s)
+	_, err := link.Parse(s)
 	return err
-}
-
-// parseLink reads rtt=10ms, with jitter=2ms and rate=BYTES_PER_SECOND where wanted.
-func parseLink(s string) (c link.Config, err error) {
-	for _, part := range strings.Split(s, ",") {
-		key, value, _ := strings.Cut(part, "=")
-		switch key {
-		case "rtt":
-			c.RTT, err = time.ParseDuration(value)
-		case "jitter":
-			c.Jitter, err = time.ParseDuration(value)
-		case "rate":
-			c.Rate, err = strconv.ParseInt(value, 10, 64)
-		default:
-			return c, fmt.Errorf("no setting %q of a link: use rtt, jitter, rate", key)
-		}
-		if err != nil || c.RTT < 0 || c.Jitter < 0 || c.Rate < 0 {
-			return c, fmt.Errorf("%q: must be a time such as 10ms, or bytes per second", part)
-		}
-	}
-	return c, nil
 }
 
 // RTT of a link setting, 0 when it tells none.
 func RTT(setting string) time.Duration {
-	c, err := parseLink(setting)
+	c, err := link.Parse(setting)
 	if err != nil {
 		return 0
 	}

@@ -233,7 +233,7 @@ func (r *runner) link(ctx context.Context, setting string) (*link.Link, error) {
 	if l := r.links[setting]; l != nil {
 		return l, nil
 	}
-	c, err := parseLink(setting)
+	c, err := link.Parse(setting)
 	if err != nil {
 		return nil, err
 	}

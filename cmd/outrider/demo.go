@@ -30,6 +30,7 @@ var demoPrompts = []string{
 
 type demoFlags struct {
 	rtt         time.Duration
+	link        linkFlag
 	pace        string
 	runAhead    string
 	target      string
@@ -58,9 +59,12 @@ token that it scores), since the embedded one would be unrealistically fast next
 --pace off shows its own speed.
 
 Other models: --target and --draft take names and files as "outrider cloud" and "outrider edge" do,
---pair a pair of the configuration file.`,
+--pair a pair of the configuration file.
+
+` + presetHelp(),
 		Example: `  outrider demo
   outrider demo --rtt 100ms --run-ahead off
+  outrider demo --link lte            # jitter, loss and rates, too; by name or setting by setting
   outrider demo --target llama-1b-q8_0.gguf --draft llama-68m-q8_0.gguf --pace off
   outrider demo --draft random        # a useless draft must not slow the target down
   outrider demo --engine llamacpp     # both models on llama.cpp
@@ -77,6 +81,7 @@ Other models: --target and --draft take names and files as "outrider cloud" and 
 	}
 	s := c.Flags()
 	s.DurationVar(&f.rtt, "rtt", 40*time.Millisecond, "round-trip time of the emulated link")
+	s.Var(&f.link, "link", linkUsage)
 	s.StringVar(&f.pace, "pace", demoPace, "emulated cost of a target step and of a scored token, or off")
 	s.StringVar(&f.runAhead, "run-ahead", "on", "on, off, or target passes per token at most")
 	engineFlags(s, &f.engine, &f.options)
@@ -114,6 +119,7 @@ func firstWord(words ...string) string {
 // demoReport is the last line of `outrider demo --json`.
 type demoReport struct {
 	RTT        float64 `json:"rtt_ms"`
+	Link       string  `json:"link,omitempty"` // as --link told it
 	Pace       string  `json:"pace"`
 	Tokens     int     `json:"tokens"`
 	MsPerToken float64 `json:"ms_per_token"`
@@ -161,7 +167,7 @@ func runDemo(ctx context.Context, f demoFlags, w io.Writer) error {
 			identical = identical && same
 		}
 	}
-	r := demoReport{RTT: float64(f.rtt.Microseconds()) / 1000, Pace: f.pace, Tokens: with.Tokens, MsPerToken: with.MsPerToken,
+	r := demoReport{RTT: ms(f.link.profile(f.rtt).RTT), Link: f.link.text, Pace: f.pace, Tokens: with.Tokens, MsPerToken: with.MsPerToken,
 		CloudOnly: alone.MsPerToken, Ratio: with.MsPerToken / alone.MsPerToken, Acceptance: with.AcceptanceRate,
 		MeanLength: with.MeanLength, Passes: with.PassesPerToken, Uplink: with.UplinkBytes, Identical: identical}
 	r.table(w)
@@ -179,14 +185,14 @@ func startDemo(ctx context.Context, f demoFlags, w io.Writer) (*stack, *edgeClie
 	if err != nil {
 		return nil, nil, err
 	}
-	fmt.Fprintf(w, "edge (%s drafts)  <-- emulated link, %s round trip -->  cloud (%s verifies)\n", f.draft, f.rtt, f.target)
+	fmt.Fprintf(w, "edge (%s drafts)  <-- emulated link, %s -->  cloud (%s verifies)\n", f.draft, f.link.profile(f.rtt), f.target)
 	if f.engine != "" && f.engine != "reference" {
 		fmt.Fprintf(w, "Both models run on the engine %s.\n", f.engine)
 	}
 	if f.pace != "off" {
 		fmt.Fprintf(w, "The target is paced like a 70B-class model on one GPU node: %s per step + per scored token (--pace off: its own speed).\n", f.pace)
 	}
-	s, err := startStack(ctx, stackConfig{rtt: f.rtt, draft: f.draft, config: f.config,
+	s, err := startStack(ctx, stackConfig{rtt: f.rtt, link: f.link, draft: f.draft, config: f.config,
 		cloudArgs: append([]string{"--target", f.target, "--pace", f.pace}, args...),
 		edgeArgs:  append([]string{"--run-ahead", f.runAhead}, args...)})
 	if err != nil {

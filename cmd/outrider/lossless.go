@@ -32,6 +32,7 @@ type losslessFlags struct {
 	temperatures []float32
 	cut          float64
 	rtt          time.Duration
+	link         linkFlag
 	parallel     int
 	asJSON       bool
 }
@@ -66,6 +67,7 @@ target is asked again in passes of 1 to 16 rows, with the prompt in pieces, and 
 	s.Float32SliceVar(&f.temperatures, "temperatures", []float32{0, 0.7, 1}, "each prompt is run at each")
 	s.Float64Var(&f.cut, "cut", 0.05, "share of generations during which the link is cut")
 	s.DurationVar(&f.rtt, "rtt", 4*time.Millisecond, "round-trip time of the emulated link")
+	s.Var(&f.link, "link", linkUsage)
 	s.IntVar(&f.parallel, "parallel", 4, "generations at a time")
 	s.BoolVar(&f.asJSON, "json", false, "print the result as JSON on the last line")
 	return c
@@ -147,7 +149,7 @@ func runLossless(ctx context.Context, f losslessFlags, w, stderr io.Writer) erro
 	}
 	defer func() { _ = alone.Close() }() // nothing is left to lose
 	l.alone = alone
-	if l.stack, err = startStack(ctx, stackConfig{rtt: f.rtt, draft: f.draft, edgeArgs: args,
+	if l.stack, err = startStack(ctx, stackConfig{rtt: f.rtt, link: f.link, draft: f.draft, edgeArgs: args,
 		cloudArgs: append([]string{"--target", f.target}, args...)}); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/bench/simulate"
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -21,6 +22,7 @@ type simulateFlags struct {
 	rtts                               []time.Duration
 	jitter                             time.Duration
 	uplink                             int
+	links                              linksFlag
 	step, sequence, token, draft       time.Duration
 	agreement                          agreement
 	spread, second                     float64
@@ -56,6 +58,7 @@ loop at its best depth, a plain pipelined loop, the same draft beside the target
 oracle whose drafter knows which of its tokens will hold: no drafting at this speed can beat it.`,
 		Example: `  outrider simulate --rtt 10ms,50ms,100ms --target-step 40ms --target-token 0.3ms --draft-token 4ms --agreement 0.8
   outrider simulate --rtt 50ms --sessions 1000 --within 1m         # many edges, one target
+  outrider simulate --link lte --link rtt=50ms,up=25kbit,loss=1%
   outrider simulate --rtt 50ms --max-passes 0.3,0.5,1              # latency against cloud work
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
@@ -77,6 +80,7 @@ oracle whose drafter knows which of its tokens will hold: no drafting at this sp
 func (f *simulateFlags) flags(c *cobra.Command) {
 	s := c.Flags()
 	s.DurationSliceVar(&f.rtts, "rtt", []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}, "round-trip times")
+	s.Var(&f.links, "link", "links in place of --rtt, --jitter and --uplink (can be repeated): "+link.Forms)
 	s.DurationVar(&f.jitter, "jitter", 0, "up to so much more each way")
 	s.IntVar(&f.uplink, "uplink", 0, "bits per second from edge to cloud, 0: unlimited")
 	s.DurationVar(&f.step, "target-step", 40*time.Millisecond, "a target step costs this")
@@ -118,6 +122,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 // simulated is one line of `outrider simulate --json`.
 type simulated struct {
 	RTT       float64 `json:"rtt_ms"`
+	Link      string  `json:"-"`                    // what else there is to tell of it
 	MaxPasses float64 `json:"max_passes_per_token"` // what --run-ahead or --max-passes asked for
 	simulate.Figures
 	CloudOnlyMs float64                     `json:"cloud_only_ms_per_token"`
@@ -132,7 +137,7 @@ func (f *simulateFlags) config() (simulate.Config, error) {
 	c := simulate.Config{Seed: f.seed, Strategy: simulate.Cooperative,
 		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft,
 			Agreement: f.agreement.rate, Trace: f.agreement.set, Spread: f.spread, Second: f.second, Confidence: simulate.Confidence(f.confidence)},
-		Link: simulate.Link{Jitter: f.jitter, Uplink: f.uplink}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
+		Link: link.Config{Jitter: f.jitter, Up: link.Way{Rate: int64(f.uplink)}}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
 		RunAhead: f.runAhead, Patience: f.patience, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap,
 		Limits: speculative.Limits{Positions: f.positions, Sequences: f.sequences, Prefill: 64}}
 	if f.positions < 1 || f.sequences < 0 || f.repeats < 1 || f.tokens < 1 || len(f.rtts) == 0 {
@@ -169,8 +174,9 @@ func runSimulate(ctx context.Context, f *simulateFlags, w io.Writer) error {
 			return usagef("--max-passes is %g, must be between 0.001 and 1", p)
 		}
 	}
-	for i, rtt := range f.rtts {
-		c.Link.RTT = rtt
+	links := f.links.over(f.rtts, c.Link)
+	for i, l := range links {
+		c.Link = l
 		if err := f.curve(ctx, c, i == 0, w); err != nil {
 			return err
 		}
@@ -209,7 +215,10 @@ func (f *simulateFlags) curve(ctx context.Context, c simulate.Config, first bool
 }
 
 func (f *simulateFlags) simulate(ctx context.Context, c simulate.Config) (*simulated, error) {
-	r := &simulated{RTT: float64(c.Link.RTT.Microseconds()) / 1000}
+	r := &simulated{RTT: ms(c.Link.RTT)}
+	if plain := (link.Config{RTT: c.Link.RTT}); c.Link != plain {
+		r.Link = " (" + c.Link.String() + ")"
+	}
 	ways := []simulate.Strategy{simulate.CloudOnly, simulate.Synchronous, simulate.Pipelined, simulate.Colocated, simulate.Oracle}
 	if f.noBaselines || f.sessions > 1 || len(c.Arrivals) > 0 {
 		ways = []simulate.Strategy{simulate.CloudOnly} // the other loops do not share a target
@@ -282,7 +291,7 @@ func breakEven(ctx context.Context, c simulate.Config) (map[string]float64, erro
 func (f *simulateFlags) assumed(c simulate.Config) map[string]any {
 	m := map[string]any{"target_step_ms": ms(f.step), "target_sequence_ms": ms(f.sequence), "target_token_ms": ms(f.token), "draft_token_ms": ms(f.draft),
 		"agreement": f.agreement.rate, "agreement_spread": f.spread, "second_choice": f.second, "confidence": f.confidence,
-		"prompt_tokens": f.prompt, "tokens": f.tokens, "sessions": f.sessions, "repeats": f.repeats, "jitter_ms": ms(f.jitter), "uplink_bits_per_second": f.uplink,
+		"prompt_tokens": f.prompt, "tokens": f.tokens, "sessions": f.sessions, "repeats": f.repeats, "link": c.Link.String(), "jitter_ms": ms(c.Link.Jitter), "uplink_bits_per_second": c.Link.Up.Rate,
 		"run_ahead": c.RunAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
 	f.agreement.assumed(m)
 	if len(c.Arrivals) > 0 {
@@ -308,7 +317,7 @@ func (f *simulateFlags) assumptions(c simulate.Config) string {
 }
 
 func (r *simulated) table(w io.Writer, f *simulateFlags) {
-	fmt.Fprintf(w, "Round trip %g ms, run-ahead up to %g passes per token\n", r.RTT, r.MaxPasses)
+	fmt.Fprintf(w, "Round trip %g ms, run-ahead up to %g passes per token%s\n", r.RTT, r.MaxPasses, r.Link)
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tms/token\tratio\t95 % interval\tfirst token ms\tpasses/token\tpositions/token\tbytes up/token\tacceptance\tmean length\t")
 	row := func(name string, g simulate.Figures) {

@@ -29,8 +29,9 @@ type stack struct {
 type stackConfig struct {
 	cloudArgs, edgeArgs []string
 	rtt                 time.Duration
-	draft               string // name, GGUF file, none, or random
-	config              string // configuration file of both; empty: none was named
+	link                linkFlag // in place of rtt
+	draft               string   // name, GGUF file, none, or random
+	config              string   // configuration file of both; empty: none was named
 }
 
 // engineFlags are the flags of commands that run both sides on one engine. --backend is another name
@@ -80,7 +81,9 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 	if s.cloud, err = s.startCloud(ctx, "127.0.0.1:0"); err != nil {
 		return nil, err
 	}
-	if s.link, err = link.Listen(ctx, "127.0.0.1:0", link.Config{Target: s.cloud.addr(), RTT: c.rtt}); err != nil {
+	l := c.link.profile(c.rtt)
+	l.Target = s.cloud.addr()
+	if s.link, err = link.Listen(ctx, "127.0.0.1:0", l); err != nil {
 		return nil, err
 	}
 	draft := c.draft

@@ -29,6 +29,7 @@ type turnsFlags struct {
 	turns, tokens, repeat int
 	temperature           float32
 	rtt                   time.Duration
+	link                  linkFlag
 	pace                  string
 	asJSON                bool
 }
@@ -54,6 +55,7 @@ an answer differs.`,
 	s.IntVar(&f.repeat, "conversations", 3, "conversations, one after the other")
 	s.Float32Var(&f.temperature, "temperature", 0, "0: the most probable token")
 	s.DurationVar(&f.rtt, "rtt", 40*time.Millisecond, "round-trip time of the emulated link")
+	s.Var(&f.link, "link", linkUsage)
 	s.StringVar(&f.pace, "pace", "40ms+1ms", "emulated cost of the target's step and of a row in it, empty: none")
 	s.BoolVar(&f.asJSON, "json", false, "print the result as JSON on the last line")
 	return c
@@ -127,7 +129,7 @@ func holdTurns(ctx context.Context, f turnsFlags, cloudArgs, edgeArgs []string) 
 	if f.pace != "" {
 		cloudArgs = append(cloudArgs, "--pace", f.pace)
 	}
-	s, err := startStack(ctx, stackConfig{rtt: f.rtt, draft: models.DraftName, cloudArgs: cloudArgs, edgeArgs: edgeArgs})
+	s, err := startStack(ctx, stackConfig{rtt: f.rtt, link: f.link, draft: models.DraftName, cloudArgs: cloudArgs, edgeArgs: edgeArgs})
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +169,7 @@ func holdTurns(ctx context.Context, f turnsFlags, cloudArgs, edgeArgs []string) 
 
 // turnsOf compares; counts are those of the first conversation.
 func turnsOf(f turnsFlags, on, off [][]turn) turnsReport {
-	r := turnsReport{RTT: f.rtt.Seconds() * 1000, Pace: f.pace}
+	r := turnsReport{RTT: ms(f.link.profile(f.rtt).RTT), Pace: f.pace}
 	for n := range f.turns {
 		s := on[0][n].sum
 		r.Turns = append(r.Turns, turnRow{Turn: n + 1, Prompt: int(s.GetPromptTokens()), Named: int(s.GetPrefixTokens()),

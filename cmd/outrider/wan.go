@@ -146,7 +146,7 @@ func wanTable(w io.Writer, reports []wanReport) {
 
 func (f *wanFlags) simulated(rtt time.Duration, sessions int) simulate.Config {
 	return simulate.Config{Strategy: simulate.Cooperative, Sessions: sessions, Spread: time.Duration(sessions) * apart, Prompt: wanPrompt, Tokens: f.tokens,
-		Branches: true, RunAhead: f.runAhead, Link: simulate.Link{RTT: rtt},
+		Branches: true, RunAhead: f.runAhead, Link: link.Config{RTT: rtt},
 		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Position: f.token}, Draft: f.draft, Agreement: f.agreement, Spread: f.spread,
 			Second: f.second, Confidence: simulate.Calibrated}}
 }
