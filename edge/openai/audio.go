@@ -58,7 +58,7 @@ func (t *transcription) write(w http.ResponseWriter, text string, d time.Duratio
 	stamp := func(comma string) string {
 		return fmt.Sprintf("%02d:%02d:%02d%s%03d", int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60, comma, d.Milliseconds()%1000)
 	}
-	body := ""
+	var body string
 	switch t.format {
 	case "json":
 		writeJSON(w, http.StatusOK, map[string]any{"text": text})

@@ -115,7 +115,7 @@ func quote(s string) string {
 
 // packages says which Debian package holds a program.
 func packages() map[string]string {
-	return map[string]string{"pocketsphinx_continuous": "pocketsphinx", "flite": "flite", "espeak-ng": "espeak-ng", "tesseract": "tesseract-ocr", "zbarimg": "zbar-tools"}
+	return map[string]string{"pocketsphinx_continuous": "pocketsphinx pocketsphinx-en-us", "flite": "flite", "espeak-ng": "espeak-ng", "tesseract": "tesseract-ocr", "zbarimg": "zbar-tools"}
 }
 
 func missing(program string) error {

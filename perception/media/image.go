@@ -20,13 +20,13 @@ func ParseDataURL(s string, limit int) (kind string, data []byte, err error) {
 	rest, ok := strings.CutPrefix(s, "data:")
 	if !ok {
 		scheme, _, _ := strings.Cut(s, ":")
-		return "", nil, fmt.Errorf("%w: a URL beginning with %.12q is not fetched: send the file itself as data:image/png;base64,...", ErrMedia, scheme)
+		return "", nil, fmt.Errorf("%w: a URL beginning with %.12q is not fetched: send the file itself as data:image/png;base64 and the data", ErrMedia, scheme)
 	}
 	head, body, ok := strings.Cut(rest, ",")
 	kind, encoded := strings.CutSuffix(head, ";base64")
 	switch {
 	case !ok || !encoded:
-		return "", nil, fmt.Errorf("%w: the data: URL is not base64: send data:image/png;base64,...", ErrMedia)
+		return "", nil, fmt.Errorf("%w: the data: URL is not base64: send data:image/png;base64 and the data", ErrMedia)
 	case len(kind) > 100:
 		return "", nil, fmt.Errorf("%w: the data: URL's media type has %d bytes", ErrMedia, len(kind))
 	case base64.StdEncoding.DecodedLen(len(body)) > limit+2:
@@ -61,7 +61,7 @@ func CleanImage(b []byte) ([]byte, error) {
 	}
 	img, _, err := image.Decode(bytes.NewReader(b))
 	if err != nil {
-		return nil, fmt.Errorf("%w: the %s image is broken: %.100s", ErrMedia, strings.ToUpper(kind), err)
+		return nil, fmt.Errorf("%w: the %s image is broken: %w", ErrMedia, strings.ToUpper(kind), err)
 	}
 	var out bytes.Buffer
 	if err := png.Encode(&out, shrink(img)); err != nil {
