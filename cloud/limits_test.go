@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,8 @@ func TestBadOpens(t *testing.T) {
 		"rule of this engine": {func(o *outriderv1.Open) { o.Rule = &outriderv1.Rule{Kind: outriderv1.RuleKind_RULE_KIND_REJECTION} },
 			codes.InvalidArgument, "no rule but coupled"},
 		"logprobs": {func(o *outriderv1.Open) { o.Logprobs = 1 << 31 }, codes.InvalidArgument, "at most 21"},
+		"patience": {func(o *outriderv1.Open) { o.RunAhead = &outriderv1.RunAhead{Patience: float32(math.NaN())} },
+			codes.InvalidArgument, "patience is NaN"},
 		"passes": {func(o *outriderv1.Open) { o.RunAhead = &outriderv1.RunAhead{MaxPassesPerToken: 2} },
 			codes.InvalidArgument, "max_passes_per_token"},
 	} {

@@ -63,6 +63,7 @@ type request struct {
 	maxLen   int
 	ends     []backend.Token
 	passes   float64
+	patience float64
 	deadline time.Duration
 	numerics string
 
@@ -229,6 +230,10 @@ func (r *request) limits(o *outriderv1.Open, t Target, c *Config) error {
 	p := float64(o.GetRunAhead().GetMaxPassesPerToken())
 	if math.IsNaN(p) || p < 0 || p > 1 {
 		return invalid("max_passes_per_token is %g, must be between 0 and 1", p)
+	}
+	r.patience = float64(o.GetRunAhead().GetPatience())
+	if !(r.patience >= 0 && r.patience <= 1) {
+		return invalid("patience is %g, must be between 0 and 1", r.patience)
 	}
 	if r.passes = p; p == 0 {
 		r.passes = c.MaxPassesPerToken

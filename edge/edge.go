@@ -61,8 +61,9 @@ type Config struct {
 	// NoTranslate refuses a draft whose tokens are not the target's; otherwise it drafts text, which is
 	// put into the target's tokens.
 	NoTranslate bool
-	Rule        speculative.Rule // of requests that name none; zero: coupled
-	Lookup      Lookup           // proposals from the session's own text; default: LookupAuto
+	Rule        speculative.Rule      // of requests that name none; zero: coupled
+	Objective   speculative.Objective // of requests that name none; zero: latency
+	Lookup      Lookup                // proposals from the session's own text; default: LookupAuto
 
 	Privacy  Privacy           // what becomes of personal data; default: PrivacyOff
 	Detector *privacy.Detector // finds it; default: every kind but names
@@ -119,7 +120,7 @@ func (c *Config) defaults() error {
 	if c.Rule.Kind == speculative.RuleDefault {
 		c.Rule.Kind = speculative.Coupled
 	}
-	if err := c.Rule.Validate(); err != nil {
+	if err := errors.Join(c.Rule.Validate(), c.Objective.Validate()); err != nil {
 		return err
 	}
 	if c.Mode == ModeDefault {

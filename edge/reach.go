@@ -31,19 +31,29 @@ func (s *session) open() {
 	if s.r.MaxTokens > 0 {
 		o.MaxLength = uint32(len(s.prompt) + s.r.MaxTokens)
 	}
-	passes := s.r.MaxPassesPerToken
-	if passes == 0 {
-		passes = s.e.c.RunAhead
-	}
-	if passes > 0 {
-		o.RunAhead = &outriderv1.RunAhead{MaxPassesPerToken: float32(passes)}
-	}
+	o.RunAhead = s.runAhead()
 	if s.r.Deadline > 0 {
 		o.DeadlineMs = milliseconds(s.r.Deadline - s.now())
 	}
 	s.name(o)
 	s.sum.Opening += proto.Size(o)
 	s.st, s.heard = s.e.link.open(s.ctx, s.request, o), false
+}
+
+// runAhead bounds the target's passes: by what the request says, else by its objective where that is not
+// latency, else by the edge's configuration; nil leaves it to the cloud.
+func (s *session) runAhead() *outriderv1.RunAhead {
+	aims, passes := s.r.Objective.Aims(), s.r.MaxPassesPerToken
+	if passes == 0 && aims.MaxPasses < 1 {
+		passes = aims.MaxPasses
+	}
+	if passes == 0 {
+		passes = s.e.c.RunAhead
+	}
+	if passes == 0 {
+		return nil
+	}
+	return &outriderv1.RunAhead{MaxPassesPerToken: float32(passes), Patience: float32(aims.Patience)}
 }
 
 // name leaves out the part of the log that the cloud has from an earlier generation, or from an

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -60,18 +61,19 @@ type Request struct {
 	Stop              []string
 	IgnoreEnd         bool
 	Fallback          Fallback
-	Deadline          time.Duration        // the generation is given up after this; 0: never
-	MaxPassesPerToken float64              // bound on run-ahead; 0: Config.RunAhead
-	NoDraft           bool                 // the target works alone
-	Rule              speculative.Rule     // when a drafted token is accepted; zero: Config.Rule
-	Depth             int                  // at most so many tokens are drafted beyond the commits; 0: Config.Depth
-	Pending           bool                 // also show what the draft expects next
-	Prediction        string               // text expected in the answer, a source of proposals
-	Constraint        *Constraint          // what the generated text must be; nil: anything
-	Logprobs          int                  // 0: none; n: the log probability of each token and of n-1 alternatives
-	Privacy           Privacy              // what becomes of personal data, if stricter than Config.Privacy
-	personal          map[privacy.Kind]int // found before anything else
-	why               string               // the mode was chosen for the request
+	Deadline          time.Duration         // the generation is given up after this; 0: never
+	MaxPassesPerToken float64               // bound on run-ahead; 0: Config.RunAhead
+	NoDraft           bool                  // the target works alone
+	Rule              speculative.Rule      // when a drafted token is accepted; zero: Config.Rule
+	Objective         speculative.Objective // what speculation is to save; zero: Config.Objective
+	Depth             int                   // at most so many tokens are drafted beyond the commits; 0: Config.Depth
+	Pending           bool                  // also show what the draft expects next
+	Prediction        string                // text expected in the answer, a source of proposals
+	Constraint        *Constraint           // what the generated text must be; nil: anything
+	Logprobs          int                   // 0: none; n: the log probability of each token and of n-1 alternatives
+	Privacy           Privacy               // what becomes of personal data, if stricter than Config.Privacy
+	personal          map[privacy.Kind]int  // found before anything else
+	why               string                // the mode was chosen for the request
 }
 
 // Constraint restricts the generated text: json_object, json_schema, regex, choice or structural_tag, and
@@ -139,7 +141,7 @@ func (r *Request) validate() error {
 			return requestError("stop string %q: 1 to %d bytes of UTF-8 without U+FFFD are allowed", s, maxStopBytes)
 		}
 	}
-	if err := r.Rule.Validate(); err != nil {
+	if err := errors.Join(r.Rule.Validate(), r.Objective.Validate()); err != nil {
 		return requestError("%s", oneLine(err.Error()))
 	}
 	if err := r.Params.Validate(); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // service implements EdgeService.
@@ -78,6 +79,7 @@ func RequestFromProto(m *outriderv1.GenerateRequest) (Request, error) {
 		MaxPassesPerToken: float64(m.GetRunAhead().GetMaxPassesPerToken()), NoDraft: m.GetNoDraft(), User: m.GetUser(), Pending: true,
 		Logprobs: int(min(m.GetLogprobs(), 1<<30)), Mode: Mode(min(max(m.GetMode(), 0), 255)),
 		Privacy: Privacy(min(max(m.GetPrivacy(), 0), 255))}
+	r.Objective = speculative.Objective(min(max(m.GetObjective(), 0), 255))
 	if r.Rule, err = backend.RuleFromProto(m.GetRule()); err != nil {
 		return Request{}, requestError("%s", oneLine(err.Error()))
 	}

@@ -13,11 +13,14 @@ type ProposerConfig struct {
 	DraftContext int // the draft's context; drafting stops there, the session does not
 	Window       int // nodes in flight at most; 0: DefaultWindow
 	EndTokens    []Token
-	MinPath      float64       // draft while the path probability is at least this; 0: DefaultMinPath
-	Depth        int           // fixed bound on depth, 0: adaptive; negative: never draft
-	Gap          time.Duration // least time between flushes while drafting; 0: DefaultGap
-	Branches     bool          // also propose the draft's second choices, best first
-	GuessOnly    bool          // there is no draft to ask, only what Guess brings
+	MinPath      float64 // draft while the path probability is at least this; 0: DefaultMinPath
+	// Worth is the share of a target step that a drafted token must be expected to save; 0: drafting is free
+	// as far as MinPath goes.
+	Worth     float64
+	Depth     int           // fixed bound on depth, 0: adaptive; negative: never draft
+	Gap       time.Duration // least time between flushes while drafting; 0: DefaultGap
+	Branches  bool          // also propose the draft's second choices, best first
+	GuessOnly bool          // there is no draft to ask, only what Guess brings
 }
 
 // Defaults found by simulation (protocol.md, "Depth, flush, branches").
@@ -84,7 +87,7 @@ func NewProposer(c ProposerConfig, prompt []Token) *Proposer {
 	}
 	p := &Proposer{c: c, log: slices.Clone(prompt), start: len(prompt), acked: len(prompt), flushed: -time.Hour}
 	p.root = &node{pos: len(prompt) - 1, number: -1, firstTok: -1}
-	p.epoch = len(prompt)
+	p.epoch, p.pay.worth = len(prompt), c.Worth
 	return p
 }
 
@@ -148,6 +151,7 @@ func (p *Proposer) Drafted(id uint64, c Choice, took time.Duration) {
 	}
 	p.drafting = nil
 	p.stats.Drafted++
+	p.pay.drew()
 	if p.perToken == 0 {
 		p.perToken = took
 	}
@@ -197,7 +201,7 @@ func (p *Proposer) next(draft bool) *node {
 	if p.finish != NotFinished || p.c.Depth < 0 || !p.room() {
 		return nil
 	}
-	bound := p.root.logp + math.Log(p.c.MinPath)
+	bound := p.root.logp + math.Log(max(p.c.MinPath, p.c.Worth/p.pay.useful()))
 	var top *node
 	var best float64
 	consider := func(n *node) {

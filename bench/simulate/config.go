@@ -66,16 +66,16 @@ type Config struct {
 	Spread   time.Duration // sessions begin evenly within this
 	Arrivals []Arrival     // instead of Sessions, Prompt, Tokens and Spread
 
-	RunAhead float64 // target passes per committed token at most
-	Patience float64 // as in speculative.VerifierConfig
-	Branches bool
-	Depth    int     // as in speculative.ProposerConfig
-	MinPath  float64 // likewise
-	Window   int
-	Gap      time.Duration
-	Limits   speculative.Limits
-	FairWait time.Duration // a session that waits longer is served first
-	Pace     float64       // so is one that got fewer tokens a second; 0: no pace
+	Objective speculative.Objective // its aims bear on Worth and Patience of the core, and on RunAhead where that is 0
+	RunAhead  float64               // target passes per committed token at most
+	Branches  bool
+	Depth     int     // as in speculative.ProposerConfig
+	MinPath   float64 // likewise
+	Window    int
+	Gap       time.Duration
+	Limits    speculative.Limits
+	FairWait  time.Duration // a session that waits longer is served first
+	Pace      float64       // so is one that got fewer tokens a second; 0: no pace
 }
 
 // Arrival is a request of a trace.
@@ -141,7 +141,7 @@ func (c Config) settle() Config {
 		c.MinPath, c.Branches, c.RunAhead = 0.5, false, 1
 	}
 	if c.RunAhead == 0 {
-		c.RunAhead = 1
+		c.RunAhead = c.Objective.Aims().MaxPasses
 	}
 	if c.Limits.Positions == 0 {
 		c.Limits = speculative.Limits{Positions: 256, Prefill: 64}

@@ -135,12 +135,12 @@ func (s *sim) begin(x *session) {
 	for i := range prompt {
 		prompt[i] = x.pair.target(i)
 	}
-	x.p = speculative.NewProposer(speculative.ProposerConfig{MaxLength: length, Window: s.c.Window, MinPath: s.c.MinPath,
+	x.p = speculative.NewProposer(speculative.ProposerConfig{MaxLength: length, Window: s.c.Window, MinPath: s.c.MinPath, Worth: s.c.Objective.Aims().Worth,
 		Depth: s.c.Depth, Gap: s.c.Gap, Branches: s.c.Branches}, prompt)
 	x.p.LinkUp(0)
 	s.up(x, 0, func() {
 		x.v = speculative.NewVerifier(speculative.VerifierConfig{PromptLength: x.prompt, Window: s.c.Window,
-			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead, Patience: s.c.Patience}, prompt)
+			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead, Patience: s.c.Objective.Aims().Patience}, prompt)
 		x.served = s.now
 		s.mark(x)
 	})

@@ -18,33 +18,40 @@ func standard(rtt time.Duration) Config {
 			Agreement: 0.8, Spread: 1.5, Second: 0.5, Confidence: Calibrated}}
 }
 
-// figures of a run against cloud-only streaming over the same link.
-type figures struct{ ratio, passes, uplink float64 }
+// figures of a run; ratio is that of its time to cloud-only streaming's.
+type figures struct {
+	took                                      time.Duration
+	ratio, passes, positions, drafted, uplink float64
+}
 
-func measure(t *testing.T, c Config) figures {
+// sum runs sessions and adds up what they took, per token but for the time.
+func sum(t *testing.T, c Config) (f figures) {
 	t.Helper()
-	run := func(c Config) (d time.Duration, o Outcome) {
-		o, err := Run(context.Background(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range o.Sessions {
-			d += s.Done - s.Begun
-		}
-		return d, o
+	o, err := Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
 	}
-	took, o := run(c)
-	c.Strategy = CloudOnly
-	alone, _ := run(c)
-	f := figures{ratio: float64(took) / float64(alone)}
-	n := 0
+	n := 0.0
 	for _, s := range o.Sessions {
-		n += s.Tokens
+		f.took += s.Done - s.Begun
+		n += float64(s.Tokens)
 		f.passes += float64(s.Usage.Passes)
+		f.positions += float64(s.Usage.Positions)
+		f.drafted += float64(s.Drafted)
 		f.uplink += float64(s.Uplink)
 	}
-	f.passes /= float64(n)
-	f.uplink /= float64(n)
+	for _, v := range []*float64{&f.passes, &f.positions, &f.drafted, &f.uplink} {
+		*v /= n
+	}
+	return f
+}
+
+// measure is sum with the ratio to cloud-only streaming over the same link.
+func measure(t *testing.T, c Config) figures {
+	t.Helper()
+	f := sum(t, c)
+	c.Strategy = CloudOnly
+	f.ratio = f.took.Seconds() / sum(t, c).took.Seconds()
 	return f
 }
 
@@ -64,21 +71,6 @@ func TestRatios(t *testing.T) {
 		}
 		if f.ratio < got[Oracle].ratio || f.ratio > got[Pipelined].ratio || f.ratio > got[Synchronous].ratio {
 			t.Errorf("RTT %d ms: the order of the strategies is wrong: %+v", ms, got)
-		}
-	}
-}
-
-// A draft that is never right, or as slow as the target, costs at most 2 %.
-func TestNeverSlower(t *testing.T) {
-	for _, rtt := range []time.Duration{2, 50, 200, 500} {
-		for _, agreement := range []float64{0, 0.1, 0.3, 0.6, 1} {
-			for _, draft := range []time.Duration{4, 40} {
-				c := standard(rtt * time.Millisecond)
-				c.Sessions, c.Model.Draft, c.Model.Agreement = 4, draft*time.Millisecond, agreement
-				if f := measure(t, c); f.ratio > 1.02 {
-					t.Errorf("RTT %d ms, agreement %g, draft %d ms a token: %.4f of cloud-only", rtt, agreement, draft, f.ratio)
-				}
-			}
 		}
 	}
 }
@@ -128,7 +120,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// With run-ahead deferred the target makes at most 0.30 passes a token, and with patience it keeps most of
+// With run-ahead deferred the target makes at most 0.30 passes a token, and balanced keeps most of
 // that where round trips are short and stays close to the fastest setting where they are long.
 func TestFewPasses(t *testing.T) {
 	for _, rtt := range []time.Duration{10, 20, 50, 100, 150, 200} {
@@ -137,15 +129,15 @@ func TestFewPasses(t *testing.T) {
 		fastest := measure(t, c)
 		c.RunAhead = deferred
 		bounded := measure(t, c)
-		c.RunAhead, c.Patience = 0.3, 0.2
-		patient := measure(t, c)
-		t.Logf("RTT %3d ms: fastest %.3f of cloud-only, %.3f passes; deferred %.3f, %.3f; patience 0.2 %.3f, %.3f",
-			rtt, fastest.ratio, fastest.passes, bounded.ratio, bounded.passes, patient.ratio, patient.passes)
+		c.RunAhead, c.Objective = 0, speculative.ObjectiveBalanced
+		balanced := measure(t, c)
+		t.Logf("RTT %3d ms: fastest %.3f of cloud-only, %.3f passes; deferred %.3f, %.3f; balanced %.3f, %.3f",
+			rtt, fastest.ratio, fastest.passes, bounded.ratio, bounded.passes, balanced.ratio, balanced.passes)
 		if bounded.passes > 0.30 || bounded.ratio > 1.1 {
 			t.Errorf("RTT %d ms, deferred: %.3f passes a token, %.3f of cloud-only", rtt, bounded.passes, bounded.ratio)
 		}
-		if patient.ratio > 1.1*fastest.ratio || patient.passes > 0.99*fastest.passes {
-			t.Errorf("RTT %d ms, patient: %+v, the fastest setting %+v", rtt, patient, fastest)
+		if balanced.ratio > 1.1*fastest.ratio || balanced.passes > fastest.passes {
+			t.Errorf("RTT %d ms, balanced: %+v, the fastest setting %+v", rtt, balanced, fastest)
 		}
 	}
 }

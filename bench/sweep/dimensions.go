@@ -46,6 +46,10 @@ func dimensions() []dimension {
 			v.Request.Rule, err = speculative.ParseRule(s)
 			return err
 		}},
+		{"objective", "latency", "what speculation is to save: " + strings.Join(speculative.Objectives(), ", "), "", func(v *Variant, s string) (err error) {
+			v.Request.Objective, err = speculative.ParseObjective(s)
+			return err
+		}},
 		{"drafter", "model", "sources of proposals: model, lookup, prediction, joined by +; or none", "", setDrafter},
 		{"depth", "0", "tokens drafted beyond the committed ones at most; 0: adaptive", "", func(v *Variant, s string) (err error) {
 			v.Request.Depth, err = whole(s, 0, 1024)

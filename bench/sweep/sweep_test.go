@@ -45,7 +45,7 @@ func TestVariants(t *testing.T) {
 		g Grid
 		b []string
 	}{{Grid{"colour": {"red"}}, nil}, {Grid{"temperature": {"hot"}}, nil}, {Grid{"temperature": {"-1"}}, nil}, {Grid{"link": {"rtt=soon"}}, nil},
-		{Grid{"link": {"wire=2"}}, nil}, {Grid{"drafter": {"oracle"}}, nil}, {Grid{"rule": {"kind"}}, nil}, {Grid{"drafter": {"model+none"}}, nil}, {Grid{"depth": {"1", "1"}}, nil},
+		{Grid{"link": {"wire=2"}}, nil}, {Grid{"drafter": {"oracle"}}, nil}, {Grid{"rule": {"kind"}}, nil}, {Grid{"objective": {"fame"}}, nil}, {Grid{"drafter": {"model+none"}}, nil}, {Grid{"depth": {"1", "1"}}, nil},
 		{Grid{"sessions": {"0"}}, nil}, {Grid{}, []string{"magic"}}, {Grid{}, []string{"synchronous=0"}}, {Grid{}, []string{"cloud-only=3"}}} {
 		if _, err := bad.g.Variants(bad.b); !errors.Is(err, ErrGrid) {
 			t.Errorf("%v %v: %v", bad.g, bad.b, err)

@@ -106,6 +106,7 @@ type requestFlags struct {
 	mode        string
 	privacy     string
 	rule        string
+	objective   string
 	threshold   float32
 	target      string
 }
@@ -130,6 +131,7 @@ func (r *requestFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&r.mode, "mode", "", "where the answer may be written: "+strings.Join(edge.Modes(), ", ")+" (docs/routing.md); default: the edge's setting")
 	f.StringVar(&r.privacy, "privacy", "", "what becomes of personal data, if stricter than the edge's setting: placeholders or on_device (docs/privacy.md)")
 	f.StringVar(&r.rule, "rule", "", "when a drafted token is accepted: "+speculative.RuleForms+" (docs/tuning.md); default: the edge's setting")
+	f.StringVar(&r.objective, "objective", "", "what speculation is to save: "+strings.Join(speculative.Objectives(), ", ")+" (docs/tuning.md); default: the edge's setting")
 	f.Float32Var(&r.threshold, "threshold", 0, "with --rule lenient: the fraction of the top probability that is good enough, 0.3 by default")
 	f.BoolVar(&r.noDraft, "no-draft", false, "let the target work alone")
 }
@@ -175,6 +177,11 @@ func (r *requestFlags) request() (*outriderv1.GenerateRequest, error) {
 		return nil, usagef("--%s", strings.TrimPrefix(err.Error(), edge.ErrRequest.Error()+": "))
 	}
 	g.Privacy = outriderv1.Privacy(private)
+	objective, err := speculative.ParseObjective(r.objective)
+	if err != nil {
+		return nil, usagef("--%s", strings.TrimPrefix(err.Error(), speculative.ErrObjective.Error()+": "))
+	}
+	g.Objective = outriderv1.Objective(objective)
 	if g.Rule, err = r.acceptance(); err != nil {
 		return nil, err
 	}

@@ -61,6 +61,7 @@ type EdgeConfig struct {
 	Branches      bool          `koanf:"branches" doc:"also propose the draft's second choices" live:"yes"`
 	Translate     string        `koanf:"translate" doc:"a draft whose tokens are not the target's: auto, it drafts text that is put into the target's tokens; off, it is refused" live:"yes"`
 	Rule          string        `koanf:"rule" doc:"when a drafted token is accepted, for requests that say nothing: coupled, rejection, lenient, lenient:threshold=0.3, lenient:top_k=3 or lenient:typical=0.09/0.3 (tuning.md)" live:"yes"`
+	Objective     string        `koanf:"objective" doc:"what speculation is to save, for requests that say nothing: latency, cost (passes of the target), energy (drafted tokens) or balanced (tuning.md)" live:"yes"`
 	Lookup        string        `koanf:"lookup" doc:"proposals from what the text repeats and from a request's prediction: auto, beside a draft and for predictions; always, also without a draft; off" live:"yes"`
 	Cache         string        `koanf:"cache" doc:"folder that keeps targets' tokenizers; empty: in the user's cache, none: none" live:"yes"`
 	Conversations int           `koanf:"conversations" doc:"finished generations that are remembered for the next turn; 0: none" live:"yes"`
@@ -118,7 +119,7 @@ func defaultConfig() Config {
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Pace: 8,
 			Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
 		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Privacy: PrivacyConfig{Action: "off"}, Fallback: "wait",
-			FallbackAfter: 3 * time.Second, Branches: true, Translate: "auto", Rule: "coupled", Lookup: "auto", Conversations: 64},
+			FallbackAfter: 3 * time.Second, Branches: true, Translate: "auto", Rule: "coupled", Objective: "latency", Lookup: "auto", Conversations: 64},
 		Log:       LogConfig{Level: "info", Format: "text"},
 		Telemetry: TelemetryConfig{Sample: 1},
 	}

@@ -104,6 +104,10 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, usagef("edge.rule: %w", err)
 	}
+	objective, err := speculative.ParseObjective(e.Objective)
+	if err != nil {
+		return edge.Config{}, usagef("edge.objective: %w", err)
+	}
 	look, err := edge.ParseLookup(e.Lookup)
 	if err != nil {
 		return edge.Config{}, usagef("edge.lookup: %w", err)
@@ -122,7 +126,7 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	}
 	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
-		Lookup: look, Rule: rule, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: append(r.run.tracing.DialOptions(), tenantOption(e.Tenant)...), LogPrompts: c.Log.Prompts,
+		Lookup: look, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: append(r.run.tracing.DialOptions(), tenantOption(e.Tenant)...), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host

@@ -30,7 +30,8 @@ type simulateFlags struct {
 	prompt, tokens, sessions, repeats  int
 	within                             time.Duration
 	seed                               uint64
-	runAhead, patience                 float64
+	runAhead                           float64
+	objectives                         []string
 	maxPasses                          []float64 // a curve over these in place of runAhead
 	branches                           bool
 	depth, window                      int
@@ -60,6 +61,7 @@ oracle whose drafter knows which of its tokens will hold: no drafting at this sp
   outrider simulate --rtt 50ms --sessions 1000 --within 1m         # many edges, one target
   outrider simulate --link lte --link rtt=50ms,up=25kbit,loss=1%
   outrider simulate --rtt 50ms --max-passes 0.3,0.5,1              # latency against cloud work
+  outrider simulate --rtt 50ms --objective latency,cost,energy,balanced
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
   outrider simulate --rtt 50ms --agreement trace:pair.jsonl
@@ -98,9 +100,9 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.DurationVar(&f.within, "within", time.Second, "they begin evenly within this time")
 	s.IntVar(&f.repeats, "repeats", 100, "how often a single session is repeated, with other luck")
 	s.Uint64Var(&f.seed, "seed", 1, "of all luck")
-	s.Float64Var(&f.runAhead, "run-ahead", 1, "target passes per committed token at most")
+	s.StringSliceVar(&f.objectives, "objective", []string{"latency"}, "what speculation is to save: "+strings.Join(speculative.Objectives(), ", ")+"; each of a list in turn")
+	s.Float64Var(&f.runAhead, "run-ahead", 0, "target passes per committed token at most; 0: what the objective says")
 	s.Float64SliceVar(&f.maxPasses, "max-passes", nil, "show the curve over these values of --run-ahead, between 0.001 and 1, at each round trip")
-	s.Float64Var(&f.patience, "patience", 0, "of the time that accepted tokens save, the share that may be spent keeping below --run-ahead; 0: no bound")
 	s.BoolVar(&f.branches, "branches", true, "also propose the draft's second choices")
 	s.IntVar(&f.depth, "depth", 0, "tokens drafted beyond the committed text; 0: adaptive")
 	s.IntVar(&f.window, "window", 0, "nodes in flight at most; 0: the default")
@@ -122,8 +124,9 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 // simulated is one line of `outrider simulate --json`.
 type simulated struct {
 	RTT       float64 `json:"rtt_ms"`
-	Link      string  `json:"-"`                    // what else there is to tell of it
-	MaxPasses float64 `json:"max_passes_per_token"` // what --run-ahead or --max-passes asked for
+	Link      string  `json:"-"` // what else there is to tell of it
+	Objective string  `json:"objective"`
+	MaxPasses float64 `json:"max_passes_per_token"` // what --run-ahead, --max-passes or the objective asked for
 	simulate.Figures
 	CloudOnlyMs float64                     `json:"cloud_only_ms_per_token"`
 	Cost        float64                     `json:"cost_per_million_tokens,omitempty"`
@@ -138,7 +141,7 @@ func (f *simulateFlags) config() (simulate.Config, error) {
 		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft,
 			Agreement: f.agreement.rate, Trace: f.agreement.set, Spread: f.spread, Second: f.second, Confidence: simulate.Confidence(f.confidence)},
 		Link: link.Config{Jitter: f.jitter, Up: link.Way{Rate: int64(f.uplink)}}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
-		RunAhead: f.runAhead, Patience: f.patience, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap,
+		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap,
 		Limits: speculative.Limits{Positions: f.positions, Sequences: f.sequences, Prefill: 64}}
 	if f.positions < 1 || f.sequences < 0 || f.repeats < 1 || f.tokens < 1 || len(f.rtts) == 0 {
 		return c, usagef("--step-positions, --repeats and --tokens must be at least 1, --step-sequences not negative, --rtt not empty")
@@ -174,14 +177,34 @@ func runSimulate(ctx context.Context, f *simulateFlags, w io.Writer) error {
 			return usagef("--max-passes is %g, must be between 0.001 and 1", p)
 		}
 	}
-	links := f.links.over(f.rtts, c.Link)
-	for i, l := range links {
-		c.Link = l
-		if err := f.curve(ctx, c, i == 0, w); err != nil {
-			return err
+	objectives, err := f.parsedObjectives()
+	if err != nil {
+		return err
+	}
+	for i, l := range f.links.over(f.rtts, c.Link) {
+		for j, o := range objectives {
+			c.Link, c.Objective = l, o
+			if err := f.curve(ctx, c, i+j == 0, w); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+func (f *simulateFlags) parsedObjectives() ([]speculative.Objective, error) {
+	if len(f.objectives) == 0 {
+		return nil, usagef("--objective is empty: use %s", strings.Join(speculative.Objectives(), ", "))
+	}
+	out := make([]speculative.Objective, len(f.objectives))
+	for i, word := range f.objectives {
+		o, err := speculative.ParseObjective(word)
+		if err != nil || o == speculative.ObjectiveDefault {
+			return nil, usagef("--objective %q is unknown: use %s", word, strings.Join(speculative.Objectives(), ", "))
+		}
+		out[i] = o
+	}
+	return out, nil
 }
 
 // curve shows one round trip at each bound on the target's passes.
@@ -196,8 +219,9 @@ func (f *simulateFlags) curve(ctx context.Context, c simulate.Config, first bool
 		if err != nil {
 			return err
 		}
-		if r.MaxPasses = p; p == 0 { // the core's default
-			r.MaxPasses = 1
+		r.Objective = c.Objective.String()
+		if r.MaxPasses = p; p == 0 {
+			r.MaxPasses = c.Objective.Aims().MaxPasses
 		}
 		if i > 0 || !first || !f.withBreakEven {
 			r.BreakEven = nil
@@ -292,7 +316,7 @@ func (f *simulateFlags) assumed(c simulate.Config) map[string]any {
 	m := map[string]any{"target_step_ms": ms(f.step), "target_sequence_ms": ms(f.sequence), "target_token_ms": ms(f.token), "draft_token_ms": ms(f.draft),
 		"agreement": f.agreement.rate, "agreement_spread": f.spread, "second_choice": f.second, "confidence": f.confidence,
 		"prompt_tokens": f.prompt, "tokens": f.tokens, "sessions": f.sessions, "repeats": f.repeats, "link": c.Link.String(), "jitter_ms": ms(c.Link.Jitter), "uplink_bits_per_second": c.Link.Up.Rate,
-		"run_ahead": c.RunAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
+		"objective": c.Objective.String(), "run_ahead": c.RunAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
 	f.agreement.assumed(m)
 	if len(c.Arrivals) > 0 {
 		m["arrivals"], m["requests"], m["speed"] = f.arrivals, len(c.Arrivals), f.speed
@@ -317,12 +341,12 @@ func (f *simulateFlags) assumptions(c simulate.Config) string {
 }
 
 func (r *simulated) table(w io.Writer, f *simulateFlags) {
-	fmt.Fprintf(w, "Round trip %g ms, run-ahead up to %g passes per token%s\n", r.RTT, r.MaxPasses, r.Link)
+	fmt.Fprintf(w, "Round trip %g ms, objective %s, run-ahead up to %g passes per token%s\n", r.RTT, r.Objective, r.MaxPasses, r.Link)
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tms/token\tratio\t95 % interval\tfirst token ms\tpasses/token\tpositions/token\tbytes up/token\tacceptance\tmean length\t")
+	fmt.Fprintln(t, "\tms/token\tratio\t95 % interval\tfirst token ms\tpasses/token\tpositions/token\tdrafted/token\tbytes up/token\tacceptance\tmean length\t")
 	row := func(name string, g simulate.Figures) {
-		fmt.Fprintf(t, "%s\t%.1f\t%.3f\t%.3f-%.3f\t%.0f\t%.2f\t%.2f\t%.1f\t%.2f\t%.2f\t\n", name, g.MsPerToken, g.Ratio, g.RatioLow, g.RatioHigh,
-			g.FirstTokenMs, g.Passes, g.Positions, g.Uplink, g.Acceptance, g.MeanLength)
+		fmt.Fprintf(t, "%s\t%.1f\t%.3f\t%.3f-%.3f\t%.0f\t%.2f\t%.2f\t%.2f\t%.1f\t%.2f\t%.2f\t\n", name, g.MsPerToken, g.Ratio, g.RatioLow, g.RatioHigh,
+			g.FirstTokenMs, g.Passes, g.Positions, g.Drafted, g.Uplink, g.Acceptance, g.MeanLength)
 	}
 	row("outrider", r.Figures)
 	for _, s := range []simulate.Strategy{simulate.CloudOnly, simulate.Synchronous, simulate.Pipelined, simulate.Colocated, simulate.Oracle} {

@@ -65,6 +65,9 @@ func (c *Config) validate() []error {
 	if r, err := speculative.ParseRule(c.Edge.Rule); err != nil || r.Kind == speculative.RuleDefault {
 		errs = append(errs, c.from.wrong("edge.rule", "edge.rule is %q, must be %s", c.Edge.Rule, speculative.RuleForms))
 	}
+	if o, err := speculative.ParseObjective(c.Edge.Objective); err != nil || o == speculative.ObjectiveDefault {
+		errs = append(errs, c.from.wrong("edge.objective", "edge.objective is %q, must be one of %s", c.Edge.Objective, strings.Join(speculative.Objectives(), ", ")))
+	}
 	if t := c.Edge.Translate; t != "auto" && t != "off" {
 		errs = append(errs, c.from.wrong("edge.translate", "edge.translate is %q, must be auto or off", t))
 	}

@@ -188,7 +188,7 @@ func TestModelsAndStatus(t *testing.T) {
 		"/v1/models":           `{"data":[{"id":"big","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096},{"id":"org/other","object":"model","created":1700000000,"owned_by":"outrider"},{"id":"outrider","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096},{"id":"outrider:auto","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096},{"id":"outrider:cooperative","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096},{"id":"outrider:edge","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096},{"id":"outrider:prefer-edge","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096},{"id":"outrider:cloud","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096},{"id":"outrider:prefer-cloud","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096}],"object":"list"}`,
 		"/v1/models/big":       `{"id":"big","object":"model","created":1700000000,"owned_by":"outrider","max_model_len":4096}`,
 		"/v1/models/org/other": `{"id":"org/other","object":"model","created":1700000000,"owned_by":"outrider"}`,
-		"/outrider/status":     `{"cloud":"gpu1:7600","draft":"small","draft_numerics":"n/1","fallback":"","mode":"cooperative","model":"big","note":"","perception":{"engine":"off","missing":["perception is off: set perception.engine to local or openai-http"],"reads":false,"speaks":false,"transcribes":false},"rtt_ms":12.5,"supports":{"acceptance":["coupled","rejection","lenient"],"fallback":["wait","fail","draft"],"max_depth":64,"modes":["cooperative","auto","prefer_on_device","only_on_device","prefer_in_cloud","only_in_cloud"]},"targets":[{"name":"big","vocabulary":"v","context_length":4096,"numerics":"n/1"},{"name":"org/other","vocabulary":"","context_length":0,"numerics":""}]}`,
+		"/outrider/status":     `{"cloud":"gpu1:7600","draft":"small","draft_numerics":"n/1","fallback":"","mode":"cooperative","model":"big","note":"","perception":{"engine":"off","missing":["perception is off: set perception.engine to local or openai-http"],"reads":false,"speaks":false,"transcribes":false},"rtt_ms":12.5,"supports":{"acceptance":["coupled","rejection","lenient"],"fallback":["wait","fail","draft"],"max_depth":64,"modes":["cooperative","auto","prefer_on_device","only_on_device","prefer_in_cloud","only_in_cloud"],"objectives":["latency","cost","energy","balanced"]},"targets":[{"name":"big","vocabulary":"v","context_length":4096,"numerics":"n/1"},{"name":"org/other","vocabulary":"","context_length":0,"numerics":""}]}`,
 		"/metrics":             "# HELP outrider_edge_active_requests",
 	} {
 		resp, body := a.call("GET", path, "")
@@ -392,7 +392,7 @@ func TestParameters(t *testing.T) {
 		{"role":"tool","tool_call_id":"c1","content":"7"}],"model":"big","temperature":0.5,"top_p":0.9,"top_k":40,"min_p":0.05,"presence_penalty":0.1,"frequency_penalty":0.2,
 		"repetition_penalty":1.1,"logit_bias":{"5":-100},"seed":-3,"max_tokens":null,"max_completion_tokens":9,"stop":["a","b"],"logprobs":true,"top_logprobs":2,
 		"chat_template_kwargs":{"enable_thinking":false},"reasoning_effort":"low","response_format":{"type":"json_object"},
-		"outrider":{"no_draft":true,"fallback":"draft","deadline_ms":1500,"run_ahead":0.5,"ignore_end":true,"pending":true}}`)
+		"outrider":{"no_draft":true,"fallback":"draft","deadline_ms":1500,"run_ahead":0.5,"objective":"cost","ignore_end":true,"pending":true}}`)
 	r := f.last.Load()
 	p := r.Params
 	if p.Temperature != 0.5 || p.TopP != 0.9 || p.TopK != 40 || p.MinP != 0.05 || p.PresencePenalty != 0.1 || p.FrequencyPenalty != 0.2 || p.RepetitionPenalty != 1.1 ||
@@ -400,7 +400,7 @@ func TestParameters(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	if r.MaxTokens != 9 || len(r.Stop) != 2 || r.Model != "big" || r.Logprobs != 3 || !r.NoDraft || r.Fallback != edge.FallbackDraft || r.Deadline != 1500*time.Millisecond ||
-		r.MaxPassesPerToken != 0.5 || !r.IgnoreEnd || !r.Pending || r.Variables["enable_thinking"] != false || r.Variables["reasoning_effort"] != "low" || r.Constraint.Kind != "json_object" {
+		r.MaxPassesPerToken != 0.5 || r.Objective != speculative.ObjectiveCost || !r.IgnoreEnd || !r.Pending || r.Variables["enable_thinking"] != false || r.Variables["reasoning_effort"] != "low" || r.Constraint.Kind != "json_object" {
 		t.Errorf("%+v", r)
 	}
 	m := r.Messages

@@ -146,6 +146,7 @@ func (s *server) extension(o *object, j *job) {
 	j.r.MaxPassesPerToken = o.number("run_ahead", 0, 0, 1)
 	j.r.Deadline = time.Duration(o.number("deadline_ms", 0, 0, 1e9) * float64(time.Millisecond))
 	j.r.Rule = o.rule()
+	j.r.Objective = o.objective()
 	fallback, err := edge.ParseFallback(o.text("fallback"))
 	if err != nil {
 		o.fail("fallback", "invalid_value", "%s", requestError(err).Message)

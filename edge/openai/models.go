@@ -8,6 +8,7 @@ import (
 
 	"github.com/outrider-llm/outrider/edge"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // catalogue remembers what the cloud serves, so that clients find the models while the cloud is away.
@@ -183,9 +184,9 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 // supports says which values of the extension's fields mean something here.
 func (s *server) supports(draft bool) map[string]any {
 	if !draft {
-		return map[string]any{"modes": s.modes(draft), "acceptance": rules(), "max_depth": 0, "fallback": []string{"wait", "fail"}}
+		return map[string]any{"modes": s.modes(draft), "acceptance": rules(), "objectives": speculative.Objectives(), "max_depth": 0, "fallback": []string{"wait", "fail"}}
 	}
-	return map[string]any{"modes": s.modes(draft), "acceptance": rules(), "max_depth": maxDepth,
+	return map[string]any{"modes": s.modes(draft), "acceptance": rules(), "objectives": speculative.Objectives(), "max_depth": maxDepth,
 		"fallback": []string{"wait", "fail", "draft"}}
 }
 

@@ -1049,8 +1049,11 @@ type RunAhead struct {
 	// Bound on target passes per committed token; 0: the operator's default. 1 never holds run-ahead
 	// back, less saves cloud work. Held-back steps are deferred, never absent.
 	MaxPassesPerToken float32 `protobuf:"fixed32,1,opt,name=max_passes_per_token,json=maxPassesPerToken,proto3" json:"max_passes_per_token,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What that may cost: held-back steps wait for at most this share, up to 1, of the time that accepted
+	// tokens have saved. 0: no such bound.
+	Patience      float32 `protobuf:"fixed32,2,opt,name=patience,proto3" json:"patience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunAhead) Reset() {
@@ -1086,6 +1089,13 @@ func (*RunAhead) Descriptor() ([]byte, []int) {
 func (x *RunAhead) GetMaxPassesPerToken() float32 {
 	if x != nil {
 		return x.MaxPassesPerToken
+	}
+	return 0
+}
+
+func (x *RunAhead) GetPatience() float32 {
+	if x != nil {
+		return x.Patience
 	}
 	return 0
 }
@@ -2187,9 +2197,10 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\bLogprobs\x12\x16\n" +
 	"\x06chosen\x18\x01 \x01(\x02R\x06chosen\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12\x16\n" +
-	"\x06values\x18\x03 \x03(\x02R\x06values\";\n" +
+	"\x06values\x18\x03 \x03(\x02R\x06values\"W\n" +
 	"\bRunAhead\x12/\n" +
-	"\x14max_passes_per_token\x18\x01 \x01(\x02R\x11maxPassesPerToken\"\xbb\x01\n" +
+	"\x14max_passes_per_token\x18\x01 \x01(\x02R\x11maxPassesPerToken\x12\x1a\n" +
+	"\bpatience\x18\x02 \x01(\x02R\bpatience\"\xbb\x01\n" +
 	"\aPropose\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x16\n" +

@@ -78,6 +78,67 @@ func (Privacy) EnumDescriptor() ([]byte, []int) {
 	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{0}
 }
 
+// What speculation is to save (docs/tuning.md). None makes an answer slower than streaming.
+type Objective int32
+
+const (
+	// The edge's configuration decides.
+	Objective_OBJECTIVE_UNSPECIFIED Objective = 0
+	// Time, whatever it takes.
+	Objective_OBJECTIVE_LATENCY Objective = 1
+	// Passes of the target.
+	Objective_OBJECTIVE_COST Objective = 2
+	// Tokens drafted on the device.
+	Objective_OBJECTIVE_ENERGY Objective = 3
+	// Some of each.
+	Objective_OBJECTIVE_BALANCED Objective = 4
+)
+
+// Enum value maps for Objective.
+var (
+	Objective_name = map[int32]string{
+		0: "OBJECTIVE_UNSPECIFIED",
+		1: "OBJECTIVE_LATENCY",
+		2: "OBJECTIVE_COST",
+		3: "OBJECTIVE_ENERGY",
+		4: "OBJECTIVE_BALANCED",
+	}
+	Objective_value = map[string]int32{
+		"OBJECTIVE_UNSPECIFIED": 0,
+		"OBJECTIVE_LATENCY":     1,
+		"OBJECTIVE_COST":        2,
+		"OBJECTIVE_ENERGY":      3,
+		"OBJECTIVE_BALANCED":    4,
+	}
+)
+
+func (x Objective) Enum() *Objective {
+	p := new(Objective)
+	*p = x
+	return p
+}
+
+func (x Objective) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Objective) Descriptor() protoreflect.EnumDescriptor {
+	return file_outrider_v1_edge_proto_enumTypes[1].Descriptor()
+}
+
+func (Objective) Type() protoreflect.EnumType {
+	return &file_outrider_v1_edge_proto_enumTypes[1]
+}
+
+func (x Objective) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Objective.Descriptor instead.
+func (Objective) EnumDescriptor() ([]byte, []int) {
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
+}
+
 // Where an answer may be written (docs/routing.md).
 type Mode int32
 
@@ -131,11 +192,11 @@ func (x Mode) String() string {
 }
 
 func (Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_edge_proto_enumTypes[1].Descriptor()
+	return file_outrider_v1_edge_proto_enumTypes[2].Descriptor()
 }
 
 func (Mode) Type() protoreflect.EnumType {
-	return &file_outrider_v1_edge_proto_enumTypes[1]
+	return &file_outrider_v1_edge_proto_enumTypes[2]
 }
 
 func (x Mode) Number() protoreflect.EnumNumber {
@@ -144,7 +205,7 @@ func (x Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Mode.Descriptor instead.
 func (Mode) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{1}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{2}
 }
 
 type Fallback int32
@@ -184,11 +245,11 @@ func (x Fallback) String() string {
 }
 
 func (Fallback) Descriptor() protoreflect.EnumDescriptor {
-	return file_outrider_v1_edge_proto_enumTypes[2].Descriptor()
+	return file_outrider_v1_edge_proto_enumTypes[3].Descriptor()
 }
 
 func (Fallback) Type() protoreflect.EnumType {
-	return &file_outrider_v1_edge_proto_enumTypes[2]
+	return &file_outrider_v1_edge_proto_enumTypes[3]
 }
 
 func (x Fallback) Number() protoreflect.EnumNumber {
@@ -197,7 +258,7 @@ func (x Fallback) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fallback.Descriptor instead.
 func (Fallback) EnumDescriptor() ([]byte, []int) {
-	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{2}
+	return file_outrider_v1_edge_proto_rawDescGZIP(), []int{3}
 }
 
 type GenerateRequest struct {
@@ -233,7 +294,9 @@ type GenerateRequest struct {
 	// When a drafted token is accepted; unset: the edge's configuration decides.
 	Rule *Rule `protobuf:"bytes,16,opt,name=rule,proto3" json:"rule,omitempty"`
 	// What becomes of personal data in it, where that is stricter than the edge's setting.
-	Privacy       Privacy `protobuf:"varint,17,opt,name=privacy,proto3,enum=outrider.v1.Privacy" json:"privacy,omitempty"`
+	Privacy Privacy `protobuf:"varint,17,opt,name=privacy,proto3,enum=outrider.v1.Privacy" json:"privacy,omitempty"`
+	// What speculation is to save.
+	Objective     Objective `protobuf:"varint,18,opt,name=objective,proto3,enum=outrider.v1.Objective" json:"objective,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +459,13 @@ func (x *GenerateRequest) GetPrivacy() Privacy {
 		return x.Privacy
 	}
 	return Privacy_PRIVACY_UNSPECIFIED
+}
+
+func (x *GenerateRequest) GetObjective() Objective {
+	if x != nil {
+		return x.Objective
+	}
+	return Objective_OBJECTIVE_UNSPECIFIED
 }
 
 type isGenerateRequest_Input interface {
@@ -1620,7 +1690,7 @@ var File_outrider_v1_edge_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\n" +
-	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\x9a\x05\n" +
+	"\x16outrider/v1/edge.proto\x12\voutrider.v1\x1a\x18outrider/v1/decode.proto\"\xd0\x05\n" +
 	"\x0fGenerateRequest\x12\x18\n" +
 	"\x06prompt\x18\x01 \x01(\tH\x00R\x06prompt\x12?\n" +
 	"\fconversation\x18\x02 \x01(\v2\x19.outrider.v1.ConversationH\x00R\fconversation\x121\n" +
@@ -1644,7 +1714,8 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\blogprobs\x18\x0e \x01(\rR\blogprobs\x12%\n" +
 	"\x04mode\x18\x0f \x01(\x0e2\x11.outrider.v1.ModeR\x04mode\x12%\n" +
 	"\x04rule\x18\x10 \x01(\v2\x11.outrider.v1.RuleR\x04rule\x12.\n" +
-	"\aprivacy\x18\x11 \x01(\x0e2\x14.outrider.v1.PrivacyR\aprivacyB\a\n" +
+	"\aprivacy\x18\x11 \x01(\x0e2\x14.outrider.v1.PrivacyR\aprivacy\x124\n" +
+	"\tobjective\x18\x12 \x01(\x0e2\x16.outrider.v1.ObjectiveR\tobjectiveB\a\n" +
 	"\x05input\"\xaa\x01\n" +
 	"\bPersonal\x12,\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x14.outrider.v1.PrivacyR\x06action\x126\n" +
@@ -1767,7 +1838,13 @@ const file_outrider_v1_edge_proto_rawDesc = "" +
 	"\x13PRIVACY_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vPRIVACY_OFF\x10\x01\x12\x18\n" +
 	"\x14PRIVACY_PLACEHOLDERS\x10\x02\x12\x15\n" +
-	"\x11PRIVACY_ON_DEVICE\x10\x03*\xa7\x01\n" +
+	"\x11PRIVACY_ON_DEVICE\x10\x03*\x7f\n" +
+	"\tObjective\x12\x19\n" +
+	"\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11OBJECTIVE_LATENCY\x10\x01\x12\x12\n" +
+	"\x0eOBJECTIVE_COST\x10\x02\x12\x14\n" +
+	"\x10OBJECTIVE_ENERGY\x10\x03\x12\x16\n" +
+	"\x12OBJECTIVE_BALANCED\x10\x04*\xa7\x01\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10MODE_COOPERATIVE\x10\x01\x12\r\n" +
@@ -1798,76 +1875,78 @@ func file_outrider_v1_edge_proto_rawDescGZIP() []byte {
 	return file_outrider_v1_edge_proto_rawDescData
 }
 
-var file_outrider_v1_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_outrider_v1_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_outrider_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_outrider_v1_edge_proto_goTypes = []any{
 	(Privacy)(0),             // 0: outrider.v1.Privacy
-	(Mode)(0),                // 1: outrider.v1.Mode
-	(Fallback)(0),            // 2: outrider.v1.Fallback
-	(*GenerateRequest)(nil),  // 3: outrider.v1.GenerateRequest
-	(*Personal)(nil),         // 4: outrider.v1.Personal
-	(*Routing)(nil),          // 5: outrider.v1.Routing
-	(*Conversation)(nil),     // 6: outrider.v1.Conversation
-	(*Message)(nil),          // 7: outrider.v1.Message
-	(*GenerateResponse)(nil), // 8: outrider.v1.GenerateResponse
-	(*Progress)(nil),         // 9: outrider.v1.Progress
-	(*GeneratedToken)(nil),   // 10: outrider.v1.GeneratedToken
-	(*Summary)(nil),          // 11: outrider.v1.Summary
-	(*Origins)(nil),          // 12: outrider.v1.Origins
-	(*StatsRequest)(nil),     // 13: outrider.v1.StatsRequest
-	(*StatsResponse)(nil),    // 14: outrider.v1.StatsResponse
-	(*StatusRequest)(nil),    // 15: outrider.v1.StatusRequest
-	(*StatusResponse)(nil),   // 16: outrider.v1.StatusResponse
-	nil,                      // 17: outrider.v1.Personal.FoundEntry
-	nil,                      // 18: outrider.v1.StatsResponse.WhereEntry
-	(*Sampling)(nil),         // 19: outrider.v1.Sampling
-	(*RunAhead)(nil),         // 20: outrider.v1.RunAhead
-	(*Constraint)(nil),       // 21: outrider.v1.Constraint
-	(*Rule)(nil),             // 22: outrider.v1.Rule
-	(Fate)(0),                // 23: outrider.v1.Fate
-	(*Logprobs)(nil),         // 24: outrider.v1.Logprobs
-	(Finish)(0),              // 25: outrider.v1.Finish
-	(*Usage)(nil),            // 26: outrider.v1.Usage
-	(*TargetInfo)(nil),       // 27: outrider.v1.TargetInfo
+	(Objective)(0),           // 1: outrider.v1.Objective
+	(Mode)(0),                // 2: outrider.v1.Mode
+	(Fallback)(0),            // 3: outrider.v1.Fallback
+	(*GenerateRequest)(nil),  // 4: outrider.v1.GenerateRequest
+	(*Personal)(nil),         // 5: outrider.v1.Personal
+	(*Routing)(nil),          // 6: outrider.v1.Routing
+	(*Conversation)(nil),     // 7: outrider.v1.Conversation
+	(*Message)(nil),          // 8: outrider.v1.Message
+	(*GenerateResponse)(nil), // 9: outrider.v1.GenerateResponse
+	(*Progress)(nil),         // 10: outrider.v1.Progress
+	(*GeneratedToken)(nil),   // 11: outrider.v1.GeneratedToken
+	(*Summary)(nil),          // 12: outrider.v1.Summary
+	(*Origins)(nil),          // 13: outrider.v1.Origins
+	(*StatsRequest)(nil),     // 14: outrider.v1.StatsRequest
+	(*StatsResponse)(nil),    // 15: outrider.v1.StatsResponse
+	(*StatusRequest)(nil),    // 16: outrider.v1.StatusRequest
+	(*StatusResponse)(nil),   // 17: outrider.v1.StatusResponse
+	nil,                      // 18: outrider.v1.Personal.FoundEntry
+	nil,                      // 19: outrider.v1.StatsResponse.WhereEntry
+	(*Sampling)(nil),         // 20: outrider.v1.Sampling
+	(*RunAhead)(nil),         // 21: outrider.v1.RunAhead
+	(*Constraint)(nil),       // 22: outrider.v1.Constraint
+	(*Rule)(nil),             // 23: outrider.v1.Rule
+	(Fate)(0),                // 24: outrider.v1.Fate
+	(*Logprobs)(nil),         // 25: outrider.v1.Logprobs
+	(Finish)(0),              // 26: outrider.v1.Finish
+	(*Usage)(nil),            // 27: outrider.v1.Usage
+	(*TargetInfo)(nil),       // 28: outrider.v1.TargetInfo
 }
 var file_outrider_v1_edge_proto_depIdxs = []int32{
-	6,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
-	19, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
-	2,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
-	20, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
-	21, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
-	1,  // 5: outrider.v1.GenerateRequest.mode:type_name -> outrider.v1.Mode
-	22, // 6: outrider.v1.GenerateRequest.rule:type_name -> outrider.v1.Rule
+	7,  // 0: outrider.v1.GenerateRequest.conversation:type_name -> outrider.v1.Conversation
+	20, // 1: outrider.v1.GenerateRequest.sampling:type_name -> outrider.v1.Sampling
+	3,  // 2: outrider.v1.GenerateRequest.fallback:type_name -> outrider.v1.Fallback
+	21, // 3: outrider.v1.GenerateRequest.run_ahead:type_name -> outrider.v1.RunAhead
+	22, // 4: outrider.v1.GenerateRequest.constraint:type_name -> outrider.v1.Constraint
+	2,  // 5: outrider.v1.GenerateRequest.mode:type_name -> outrider.v1.Mode
+	23, // 6: outrider.v1.GenerateRequest.rule:type_name -> outrider.v1.Rule
 	0,  // 7: outrider.v1.GenerateRequest.privacy:type_name -> outrider.v1.Privacy
-	0,  // 8: outrider.v1.Personal.action:type_name -> outrider.v1.Privacy
-	17, // 9: outrider.v1.Personal.found:type_name -> outrider.v1.Personal.FoundEntry
-	1,  // 10: outrider.v1.Routing.mode:type_name -> outrider.v1.Mode
-	7,  // 11: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
-	10, // 12: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
-	11, // 13: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
-	9,  // 14: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
-	23, // 15: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
-	24, // 16: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
-	25, // 17: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
-	26, // 18: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
-	5,  // 19: outrider.v1.Summary.routing:type_name -> outrider.v1.Routing
-	12, // 20: outrider.v1.Summary.origins:type_name -> outrider.v1.Origins
-	22, // 21: outrider.v1.Summary.rule:type_name -> outrider.v1.Rule
-	4,  // 22: outrider.v1.Summary.personal:type_name -> outrider.v1.Personal
-	18, // 23: outrider.v1.StatsResponse.where:type_name -> outrider.v1.StatsResponse.WhereEntry
-	12, // 24: outrider.v1.StatsResponse.origins:type_name -> outrider.v1.Origins
-	27, // 25: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
-	3,  // 26: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
-	15, // 27: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
-	13, // 28: outrider.v1.EdgeService.Stats:input_type -> outrider.v1.StatsRequest
-	8,  // 29: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
-	16, // 30: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
-	14, // 31: outrider.v1.EdgeService.Stats:output_type -> outrider.v1.StatsResponse
-	29, // [29:32] is the sub-list for method output_type
-	26, // [26:29] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	1,  // 8: outrider.v1.GenerateRequest.objective:type_name -> outrider.v1.Objective
+	0,  // 9: outrider.v1.Personal.action:type_name -> outrider.v1.Privacy
+	18, // 10: outrider.v1.Personal.found:type_name -> outrider.v1.Personal.FoundEntry
+	2,  // 11: outrider.v1.Routing.mode:type_name -> outrider.v1.Mode
+	8,  // 12: outrider.v1.Conversation.messages:type_name -> outrider.v1.Message
+	11, // 13: outrider.v1.GenerateResponse.tokens:type_name -> outrider.v1.GeneratedToken
+	12, // 14: outrider.v1.GenerateResponse.summary:type_name -> outrider.v1.Summary
+	10, // 15: outrider.v1.GenerateResponse.progress:type_name -> outrider.v1.Progress
+	24, // 16: outrider.v1.GeneratedToken.fate:type_name -> outrider.v1.Fate
+	25, // 17: outrider.v1.GeneratedToken.logprobs:type_name -> outrider.v1.Logprobs
+	26, // 18: outrider.v1.Summary.finish:type_name -> outrider.v1.Finish
+	27, // 19: outrider.v1.Summary.usage:type_name -> outrider.v1.Usage
+	6,  // 20: outrider.v1.Summary.routing:type_name -> outrider.v1.Routing
+	13, // 21: outrider.v1.Summary.origins:type_name -> outrider.v1.Origins
+	23, // 22: outrider.v1.Summary.rule:type_name -> outrider.v1.Rule
+	5,  // 23: outrider.v1.Summary.personal:type_name -> outrider.v1.Personal
+	19, // 24: outrider.v1.StatsResponse.where:type_name -> outrider.v1.StatsResponse.WhereEntry
+	13, // 25: outrider.v1.StatsResponse.origins:type_name -> outrider.v1.Origins
+	28, // 26: outrider.v1.StatusResponse.targets:type_name -> outrider.v1.TargetInfo
+	4,  // 27: outrider.v1.EdgeService.Generate:input_type -> outrider.v1.GenerateRequest
+	16, // 28: outrider.v1.EdgeService.Status:input_type -> outrider.v1.StatusRequest
+	14, // 29: outrider.v1.EdgeService.Stats:input_type -> outrider.v1.StatsRequest
+	9,  // 30: outrider.v1.EdgeService.Generate:output_type -> outrider.v1.GenerateResponse
+	17, // 31: outrider.v1.EdgeService.Status:output_type -> outrider.v1.StatusResponse
+	15, // 32: outrider.v1.EdgeService.Stats:output_type -> outrider.v1.StatsResponse
+	30, // [30:33] is the sub-list for method output_type
+	27, // [27:30] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_edge_proto_init() }
@@ -1885,7 +1964,7 @@ func file_outrider_v1_edge_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_edge_proto_rawDesc), len(file_outrider_v1_edge_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
