@@ -60,9 +60,13 @@ func (v *Verifier) gatherUntil(now Time, nodes []*vnode) Time {
 	return min(g.since+v.afford(gatherMost), g.last+2*max(g.rhythm, gatherLeast))
 }
 
-// runAheadAt says when the session may run ahead.
-func (v *Verifier) runAheadAt(now Time) Time {
-	if v.silent || !v.bounded(1) {
+// runAheadAt says when the session may run ahead, with own proposals of these path probabilities.
+func (v *Verifier) runAheadAt(now Time, own []float64) Time {
+	tokens := 1.0
+	for _, p := range own {
+		tokens += p
+	}
+	if v.silent || !v.bounded(tokens) {
 		return now
 	}
 	if !v.waiting {
@@ -89,12 +93,7 @@ func (v *Verifier) spend() {
 }
 
 // save notes what a scored segment saved: a step for each accepted token, less the scored rows.
-func (v *Verifier) save(step time.Duration, s Segment, c Commit, ratio float64) {
-	saved := -float64(len(s.Tokens)-1) / max(1, ratio)
-	for _, f := range c.Fates {
-		if f == Accepted {
-			saved++
-		}
-	}
+func (v *Verifier) save(step time.Duration, s Segment, accepted int, ratio float64) {
+	saved := float64(accepted) - float64(len(s.Tokens)-1)/max(1, ratio)
 	v.spare += v.c.Patience * saved * float64(step)
 }

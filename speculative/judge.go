@@ -13,11 +13,13 @@ type Segment struct {
 	Prefill bool      // no choices are wanted
 	Q       []*Sparse // what each of Tokens was drawn from; nil: point masses
 	Keep    []int32   // rows of the previous tree segment that became the log, nil: its first
+	Own     int       // of Tokens the last so many are the cloud's own proposals
 	judged  int
 	promise float64 // accepted nodes to expect, as the edge told
+	hope    float64 // likewise of own proposals
 }
 
-// Begin takes n positions of the offer: prompt tokens, or nodes besides the root.
+// Begin takes n positions of the offer: prompt tokens, or nodes besides the root, own ones last.
 func (v *Verifier) Begin(n int) Segment {
 	v.silent = v.silent || v.waiting && !v.answered
 	v.spend()
@@ -29,8 +31,10 @@ func (v *Verifier) Begin(n int) Segment {
 		return Segment{Start: v.held, Tokens: slices.Clone(v.log[v.held : v.held+n]), Prefill: true, Keep: keep}
 	}
 	nodes := v.nodes.candidates(v.c.Ending.MaxLength)
-	nodes = nodes[:min(n, len(nodes))]
-	s := Segment{Start: len(v.log) - 1, Tokens: make([]Token, 1, len(nodes)+1), Keep: keep, judged: v.nodes.count()}
+	own := v.own[:min(len(v.own), max(0, n-len(nodes)))]
+	nodes = append(nodes[:min(n, len(nodes))], own...)
+	v.own = nil
+	s := Segment{Own: len(own), Start: len(v.log) - 1, Tokens: make([]Token, 1, len(nodes)+1), Keep: keep, judged: v.nodes.count()}
 	s.Tokens[0] = v.log[len(v.log)-1]
 	tree := false
 	rows := make([]int32, 1, len(nodes)+1)
@@ -43,7 +47,11 @@ func (v *Verifier) Begin(n int) Segment {
 			}
 			s.Q[i+1] = n.q
 		}
-		s.promise += n.value
+		if n.own {
+			s.hope += n.value
+		} else {
+			s.promise += n.value
+		}
 		n.scored, n.row = true, int32(i+1)
 		parent := int32(0)
 		if n.up != nil {
@@ -61,7 +69,7 @@ func (v *Verifier) Begin(n int) Segment {
 // Discard gives a segment back that was not run, or whose sequence the model lost when lost is set:
 // then the log is run again from 0.
 func (v *Verifier) Discard(s Segment, lost bool) {
-	v.busy = false
+	v.busy, v.own = false, nil
 	for _, n := range v.nodes.live {
 		n.scored = false
 	}
@@ -94,7 +102,7 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 		return Commit{Start: len(v.log)}, nil
 	}
 	c := Commit{Start: len(v.log), JudgedNode: s.judged}
-	row, rows := 0, []int32{0}
+	row, rows, own := 0, []int32{0}, 0
 	for {
 		t := choices[row].Token
 		child, any := s.child(row, t)
@@ -103,9 +111,12 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 		}
 		fate := Bonus
 		switch {
+		case s.own(child):
+			own++
+			fate = RunAhead
 		case child > 0:
 			fate = Accepted
-		case len(s.Tokens) == 1:
+		case len(s.Tokens) == 1+s.Own || s.own(row):
 			fate = RunAhead
 		case any:
 			fate = Correction
@@ -117,8 +128,7 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 		row = child
 		rows = append(rows, int32(row))
 	}
-	v.account(s, c, ratio)
-	v.save(now-v.offered, s, c, ratio)
+	v.save(now-v.offered, s, v.account(s, c, own, ratio), ratio)
 	v.held = s.Start + len(rows)
 	if s.Parents != nil {
 		v.keep = rows
@@ -144,7 +154,10 @@ func (v *Verifier) commit(c *Commit, chosen Choice, f Fate) {
 	v.usage.Stale += stale
 }
 
-// child returns the row that follows row with token t, or -1, and whether row has any child.
+// own says whether a row is one of the cloud's own proposals.
+func (s *Segment) own(row int) bool { return row >= len(s.Tokens)-s.Own }
+
+// child returns the row that follows row with token t, or -1, and whether an edge's node follows row.
 func (s *Segment) child(row int, t Token) (int, bool) {
 	if s.Parents == nil {
 		if row+1 >= len(s.Tokens) {
@@ -153,12 +166,12 @@ func (s *Segment) child(row int, t Token) (int, bool) {
 		if s.Tokens[row+1] == t {
 			return row + 1, true
 		}
-		return -1, true
+		return -1, !s.own(row + 1)
 	}
 	any := false
 	for i := row + 1; i < len(s.Tokens); i++ {
 		if int(s.Parents[i]) == row {
-			any = true
+			any = any || !s.own(i)
 			if s.Tokens[i] == t {
 				return i, true
 			}
@@ -167,9 +180,10 @@ func (s *Segment) child(row int, t Token) (int, bool) {
 	return -1, any
 }
 
-// account updates counters, scoring credit and trust.
-func (v *Verifier) account(s Segment, c Commit, ratio float64) {
-	scored, accepted := len(s.Tokens)-1, 0
+// account updates counters, scoring credit and trust, and returns how many proposals held, own ones
+// included.
+func (v *Verifier) account(s Segment, c Commit, own int, ratio float64) int {
+	scored, accepted := len(s.Tokens)-1-s.Own, 0
 	for _, f := range c.Fates {
 		if f == Accepted {
 			accepted++
@@ -182,15 +196,15 @@ func (v *Verifier) account(s Segment, c Commit, ratio float64) {
 	v.usage.Accepted += accepted
 	if scored > 0 {
 		v.usage.ScoringPasses++
-		// What follows one miss is lost with it: a pass counts as one promise at most.
-		once := max(1, s.promise)
-		v.hits = v.hits*0.95 + float64(accepted)/once
-		v.promised = v.promised*0.95 + s.promise/once
-	} else { // who is never scored is not distrusted for ever
-		v.hits += trustReturns * (trustPrior - v.hits)
-		v.promised += trustReturns * (trustPrior - v.promised)
 	}
+	v.usage.OwnJudged += s.Own
+	v.usage.OwnAccepted += own
+	v.trust.observe(scored, accepted, s.promise)
+	v.ownTrust.observe(s.Own, own, s.hope)
+	accepted += own
+	scored += s.Own
 	v.earned = min(1e6, v.earned+ratio*(0.02+1.02*float64(accepted))-float64(scored))
+	return accepted
 }
 
 // end fills in what the last commit carries.

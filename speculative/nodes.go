@@ -26,6 +26,7 @@ type vnode struct {
 	up             *vnode  // the parent while it is pending, nil: this position is decided next
 	value          float64 // path probability: p times that of up
 	row            int32   // index among the candidates
+	own            bool    // the cloud's own, and in no nodeSet
 }
 
 // nodeSet holds the nodes of the newest epoch: liveness is per node (protocol.md, rule 2). Memory

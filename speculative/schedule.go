@@ -182,9 +182,36 @@ func planRoots(bids []Bid, roots []root, l Limits, c Cost) []Grant {
 			g.N++
 			tokens += n.value
 			cost += float64(c.Position)
+			left--
 		}
 	}
+	if len(grants) == len(roots) {
+		addOwn(bids, grants, left-l.Positions/2, tokens, cost, c)
+	}
 	return grants
+}
+
+// addOwn adds the cloud's own proposals to sessions that have all their nodes in the step, while they raise
+// its yield. They come last and leave half of a step's rows free: what an edge has drafted costs the cloud
+// nothing, and is there.
+func addOwn(bids []Bid, grants []Grant, left int, tokens, cost float64, c Cost) {
+	var nodes []spare
+	for i, g := range grants {
+		if b := &bids[g.Bid]; g.N == len(b.Values) {
+			for at, v := range b.Own {
+				nodes = append(nodes, spare{i, g.N + at, v})
+			}
+		}
+	}
+	slices.SortStableFunc(nodes, func(a, b spare) int { return cmp.Compare(b.value, a.value) })
+	for _, n := range nodes[:min(len(nodes), max(0, left))] {
+		if tokens*float64(c.Position) > n.value*cost {
+			break
+		}
+		grants[n.grant].N++
+		tokens += n.value
+		cost += float64(c.Position)
+	}
 }
 
 // crowded shortens the sessions' densest shares when not all have room: a row then costs the place of

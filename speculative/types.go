@@ -64,7 +64,11 @@ func (p *Propose) confidence(i int) float64 {
 	if i >= len(p.Confidence) {
 		return unknownConfidence
 	}
-	c := float64(p.Confidence[i])
+	return clamp(p.Confidence[i])
+}
+
+func clamp(confidence float32) float64 {
+	c := float64(confidence)
 	if c != c {
 		return 0
 	}
@@ -131,6 +135,9 @@ type Usage struct {
 	Prefilled     int // prompt rows run; those that were lost and run again count again
 	Held          int // leading rows that were held when the session began
 	Lenient       int // accepted tokens that the strict rule would have refused
+	// What the cloud itself proposed, and what of it the target confirmed; apart from all the above but
+	// Positions.
+	OwnJudged, OwnAccepted int
 }
 
 // Errors of the core. All are permanent for the stream that caused them.

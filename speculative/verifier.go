@@ -22,19 +22,13 @@ type VerifierConfig struct {
 	Patience float64
 	Defer    time.Duration // 0: DefaultDefer
 	Chains   bool          // the target runs no trees: of branches only the best child is scored
+	Own      Own           // what the cloud itself proposes; only for the coupled rule
 }
 
 // Defaults of VerifierConfig.
 const (
 	DefaultCredit = 64
 	DefaultDefer  = 250 * time.Millisecond
-)
-
-// Trust in what an edge tells of its drafts: promises taken as kept at first, and how much of that
-// comes back in a pass that scores nothing.
-const (
-	trustPrior   = 4.0
-	trustReturns = 0.02
 )
 
 // Verifier is the cloud's half of one session: it keeps the authoritative log, judges proposals
@@ -55,10 +49,11 @@ type Verifier struct {
 	wait      Time // since when
 	silent    bool // no proposal came while it was, nor since: not waited for again
 	earned    float64
-	tokens    int     // committed by this verifier
-	passes    int     // made by this verifier
-	hits      float64 // decayed: accepted
-	promised  float64 // decayed: what the told confidences of scored nodes promised
+	tokens    int      // committed by this verifier
+	passes    int      // made by this verifier
+	trust     trust    // in what the edge tells of its drafts
+	ownTrust  trust    // in what Own tells of its guesses
+	own       []*vnode // of the last Offer, while they hold
 	keep      []int32
 	gapMean   time.Duration // smoothed time between a commit and the next proposal
 	committed Time          // when the last commit was made
@@ -84,7 +79,7 @@ func NewVerifier(c VerifierConfig, log []Token) *Verifier {
 	if c.Defer == 0 {
 		c.Defer = DefaultDefer
 	}
-	v := &Verifier{c: c, log: slices.Clone(log), acked: len(log), ender: NewEnder(c.Ending), hits: trustPrior, promised: trustPrior}
+	v := &Verifier{c: c, log: slices.Clone(log), acked: len(log), ender: NewEnder(c.Ending), trust: newTrust(), ownTrust: newTrust()}
 	v.nodes = nodeSet{window: c.Window, chains: c.Chains, epoch: -1}
 	for i := c.PromptLength; i < len(log); i++ {
 		v.fates = append(v.fates, FateUnknown)
@@ -198,7 +193,7 @@ func (v *Verifier) Propose(now Time, m *Propose) error {
 	if m.Epoch > v.nodes.epoch {
 		v.usage.Stale += v.nodes.begin(m.Epoch)
 	}
-	v.silent = false
+	v.silent, v.own = false, nil
 	v.gather.arrived(now)
 	if !v.answered && v.committed > 0 {
 		v.answered = true
@@ -227,6 +222,7 @@ func (v *Verifier) Cancel(why Finish) {
 type Offer struct {
 	Prefill int       // prompt tokens that must be run before anything else; 0: none
 	Values  []float64 // path probabilities of the nodes that may be scored, falling; the root is worth 1
+	Own     []float64 // likewise of the cloud's own proposals, which follow all of those
 	Ready   bool      // false: nothing to run now
 	Wake    Time      // when that changes by itself, 0: not by time
 }
@@ -247,19 +243,16 @@ func (v *Verifier) Offer(now Time, ratio float64) Offer {
 	limit := max(0, int(v.earned+0.02*ratio))
 	nodes := v.nodes.candidates(v.c.Ending.MaxLength)
 	nodes = nodes[:min(len(nodes), limit, room-1)]
+	v.own = v.suggest(nodes, min(limit, room-1)-len(nodes), ratio)
+	own := values(v.own, 1)
 	if len(nodes) == 0 {
-		at := v.runAheadAt(now)
+		at := v.runAheadAt(now, own)
 		v.offered = now
-		return Offer{Ready: at <= now, Wake: at}
+		return Offer{Ready: at <= now, Wake: at, Own: own}
 	}
 	if at := v.gatherUntil(now, nodes); at > now {
 		return Offer{Wake: at}
 	}
 	v.offered = now
-	o := Offer{Ready: true, Values: make([]float64, len(nodes))}
-	trust := min(1, v.hits/max(v.promised, 1e-9)) // an edge that boasts is believed less
-	for i, n := range nodes {
-		o.Values[i] = trust * n.value
-	}
-	return o
+	return Offer{Ready: true, Values: values(nodes, v.trust.of()), Own: own} // an edge that boasts is believed less
 }

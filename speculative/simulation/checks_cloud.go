@@ -35,9 +35,39 @@ func (s *Sim) i2ScoredAgrees(x *session, g *speculative.Segment) {
 			return
 		}
 		hashes[i+1] = hashes[parent].push(t)
+		if own := len(g.Tokens) - g.Own; i+1 >= own {
+			s.i2Own(x, g, i+1, parent, hashes[i+1], live)
+			continue
+		}
 		if !slices.Contains(live, hashes[i+1]) {
 			s.violate("I2", x, "row %d (token %d) is no live node", i+1, t)
 		}
+	}
+}
+
+// i2Own: the cloud's own proposals are what its source says, one after the other behind the likeliest
+// path; none is an edge's node that waits, nor behind the end.
+func (s *Sim) i2Own(x *session, g *speculative.Segment, row, parent int, h hash, live []hash) {
+	first := len(g.Tokens) - g.Own
+	if row > first && parent != row-1 {
+		s.violate("I2", x, "own row %d follows row %d", row, parent)
+		return
+	}
+	path := []Token{}
+	for p := parent; p > 0; {
+		path = append(path, g.Tokens[p])
+		if p--; g.Parents != nil {
+			p = int(g.Parents[p+1])
+		}
+	}
+	slices.Reverse(path)
+	log := x.cloud.v.Log()
+	want, ok := x.world.own(log, path)
+	if !ok || want.Token != g.Tokens[row] || slices.Contains(live, h) {
+		s.violate("I2", x, "own row %d is %d after %v, the source says %d %t", row, g.Tokens[row], path, want.Token, ok)
+	}
+	if len(log)+len(path) >= x.cloud.config.Ending.MaxLength {
+		s.violate("I2", x, "own row %d is behind the end", row)
 	}
 }
 
@@ -159,13 +189,16 @@ func (s *Sim) i9Pass(x *session, b speculative.Bid, g speculative.Grant) {
 		s.violate("I9", x, "a pass without credit")
 	case b.Prefill > 0:
 		return
-	case g.N > len(b.Values):
+	case g.N > len(b.Values)+len(b.Own):
 		s.violate("I9", x, "%d nodes granted of %d", g.N, len(b.Values))
 	}
 	waiting, _ := c.known.live(c.v.Log())
 	want := min(len(waiting)-c.beyondEnd(), max(0, int(c.earned+0.02*s.c.Cost.Ratio())), room-1)
 	if n := len(b.Values); n != want && !(s.c.Cloud.Chains && n <= want && (n > 0) == (want > 0)) {
 		s.violate("I9", x, "%d nodes offered, %d wait, %.1f earned, room %d", len(b.Values), len(waiting), c.earned, room)
+	}
+	if n := len(b.Values) + len(b.Own); len(b.Own) > 0 && (n > max(0, int(c.earned+0.02*s.c.Cost.Ratio())) || n > room-1) {
+		s.violate("I9", x, "%d own proposals with %d nodes, %.1f earned, room %d", len(b.Own), len(b.Values), c.earned, room)
 	}
 	if !slices.IsSortedFunc(b.Values, func(a, b float64) int { return cmp.Compare(b, a) }) {
 		s.violate("I9", x, "values %v do not fall", b.Values)
@@ -199,7 +232,7 @@ func (s *Sim) i9Plan(bids []speculative.Bid, grants []speculative.Grant) {
 		for _, v := range bids[g.Bid].Values[:min(g.N, len(bids[g.Bid].Values))] {
 			tokens += v
 		}
-		cost += float64(s.c.Cost.Sequence) + float64(1+g.N)*float64(s.c.Cost.Position)
+		cost += float64(s.c.Cost.Sequence) + float64(1+min(g.N, len(bids[g.Bid].Values)))*float64(s.c.Cost.Position)
 	}
 	for _, b := range bids {
 		if l := s.c.Limits; b.Prefill > 0 { // and no prompt chunk was granted
@@ -210,6 +243,9 @@ func (s *Sim) i9Plan(bids []speculative.Bid, grants []speculative.Grant) {
 		}
 	}
 	for _, g := range grants {
+		if g.N > len(bids[g.Bid].Values) && left < s.c.Limits.Positions/2 {
+			s.violate("I9", nil, "own proposals are granted, %d rows of %d are left", left, s.c.Limits.Positions)
+		}
 		if v := bids[g.Bid].Values; left > 0 && g.N < len(v) && v[g.N]*cost > tokens*float64(s.c.Cost.Position)*(1+1e-9) {
 			s.violate("I9", nil, "a node worth %.3f waits, the step yields %.3f for %.0f", v[g.N], tokens, cost)
 		}
@@ -252,6 +288,10 @@ func (s *Sim) i10Judged(x *session, sh *share, m speculative.Commit) {
 			return
 		}
 	}
+	own := c.v.Usage().OwnAccepted - c.ownAccepted
+	c.ownAccepted = c.v.Usage().OwnAccepted
+	s.seenOwn(sh, own)
+	accepted += own
 	if m.Finish == speculative.NotFinished && (len(m.Tokens) != accepted+1 || len(m.Tokens) != len(tokens)) {
 		s.violate("I10", x, "%d committed, %d accepted", len(m.Tokens), accepted)
 	}
@@ -264,11 +304,22 @@ func (s *Sim) i10Judged(x *session, sh *share, m speculative.Commit) {
 	c.earned = min(1e6, c.earned+s.c.Cost.Ratio()*(0.02+1.02*float64(accepted))-float64(len(sh.segment.Tokens)-1))
 }
 
+func (s *Sim) seenOwn(sh *share, accepted int) {
+	if n := sh.segment.Own; n > 0 {
+		s.result.Seen.Own += n
+		s.result.Seen.OwnAccepted += accepted
+		if len(sh.segment.Tokens) > 1+n {
+			s.result.Seen.Mixed++
+		}
+	}
+}
+
 // lateNodes counts the waiting nodes that the last step overtook: they agree with what it committed
 // and were not scored in it.
 func (c *cloud) lateNodes(before []hash, sh *share, tokens []Token) (n int) {
-	scored := make([]hash, len(sh.segment.Tokens))
-	for i, t := range sh.segment.Tokens[1:] {
+	edge := len(sh.segment.Tokens) - sh.segment.Own
+	scored := make([]hash, edge)
+	for i, t := range sh.segment.Tokens[1:edge] {
 		parent := i
 		if sh.segment.Parents != nil {
 			parent = int(sh.segment.Parents[i+1])

@@ -8,27 +8,28 @@ import (
 
 // cloud is a session's side of the Verifier.
 type cloud struct {
-	config    speculative.VerifierConfig
-	v         *speculative.Verifier
-	stream    int         // the newest; older ones are fenced
-	open      bool        // the stream is in order
-	parked    []Token     // log of an Open that waits for the end of a step
-	unread    []upMessage // what came after it
-	rows      *rows
-	life      int // raised when state is lost: a step under way is discarded
-	busy      bool
-	evicted   bool // during a step
-	cancelled bool
-	served    speculative.Time
-	ready     speculative.Time // since when it has waited for a step
-	waits     bool
-	known     *naive
-	acked     int
-	earned    float64
-	elsewhere *speculative.Verifier // of a replica that the session has left
-	oldRows   *rows
-	uncounted bool
-	unsettled int // nodes of earlier streams that never got a verdict
+	config      speculative.VerifierConfig
+	v           *speculative.Verifier
+	stream      int         // the newest; older ones are fenced
+	open        bool        // the stream is in order
+	parked      []Token     // log of an Open that waits for the end of a step
+	unread      []upMessage // what came after it
+	rows        *rows
+	life        int // raised when state is lost: a step under way is discarded
+	busy        bool
+	evicted     bool // during a step
+	cancelled   bool
+	served      speculative.Time
+	ready       speculative.Time // since when it has waited for a step
+	waits       bool
+	known       *naive
+	acked       int
+	earned      float64
+	ownAccepted int
+	elsewhere   *speculative.Verifier // of a replica that the session has left
+	oldRows     *rows
+	uncounted   bool
+	unsettled   int // nodes of earlier streams that never got a verdict
 }
 
 // arrive handles a message at the cloud.
@@ -117,7 +118,7 @@ func (s *Sim) resume(x *session, log []Token, keep bool) {
 	}
 	c.v, c.open, c.parked, c.served = v, true, nil, s.now
 
-	c.known, c.acked, c.earned = newNaive(cloudWindow(c.config)), len(log), 0
+	c.known, c.acked, c.earned, c.ownAccepted = newNaive(cloudWindow(c.config)), len(log), 0, v.Usage().OwnAccepted
 	s.tracef(x, "cloud: stream %d opens at %d, log %d, holds %d", c.stream, len(log), len(v.Log()), v.Held())
 	s.sendDown(x, c.stream, downMessage{window: cloudWindow(c.config)})
 	if m, ok := v.Replay(len(log)); ok {
@@ -175,6 +176,9 @@ func (s *Sim) step() {
 		x := who[g.Bid]
 		s.i9Pass(x, bids[g.Bid], g)
 		sh := share{x: x, life: x.cloud.life, known: len(x.cloud.known.nodes), segment: x.cloud.v.Begin(g.N)}
+		if len(sh.segment.Tokens) > max(1, g.N)+1 || !sh.segment.Prefill && len(sh.segment.Tokens) > 1+g.N {
+			s.violate("I4", x, "a segment of %d rows, %d granted", len(sh.segment.Tokens), g.N)
+		}
 		s.i2ScoredAgrees(x, &sh.segment)
 		s.run(&sh)
 		x.cloud.busy, x.cloud.served = true, s.now

@@ -19,6 +19,7 @@ type Config struct {
 	Edge      speculative.ProposerConfig // MaxLength and EndTokens are filled in
 	DraftStep time.Duration
 	Cloud     speculative.VerifierConfig // PromptLength and Ending are filled in
+	Own       bool                       // the cloud proposes as World.Own says
 	Limits    speculative.Limits
 	Cost      speculative.Cost
 	FairWait  time.Duration // a session that waited longer is behind its pace
@@ -101,12 +102,19 @@ func Chaos(seed uint64) Config {
 	if one(2) {
 		c.Cloud.Patience = 0.5 * r.Float64()
 	}
+	c.chaosOwn(rand.New(rand.NewPCG(seed, 0xC10D)))
 	if one(8) { // a near cloud, seldom flushes and a nervous link: streams break with much unsent
 		c.Up, c.Down, c.Jitter, c.DraftStep = ms(0.1, 2), ms(0.1, 2), 0, ms(1, 8)
 		c.Edge.Gap, c.World.Agree, c.Length = 100*time.Millisecond, 0.9, 60
 		c.Faults.Cuts, c.Faults.Keep = 6, 1
 	}
 	return c
+}
+
+// chaosOwn has the cloud propose, too, in every other run.
+func (c *Config) chaosOwn(r *rand.Rand) {
+	c.Own, c.World.Own = r.IntN(2) == 0, []float64{0, 1, r.Float64()}[r.IntN(3)]
+	c.Cloud.Own.Rows, c.Cloud.Own.Most = []float64{0, 0, 10}[r.IntN(3)], r.IntN(8)
 }
 
 func chaosFaults(r *rand.Rand, one func(int) bool, ms func(lo, hi float64) time.Duration) Faults {

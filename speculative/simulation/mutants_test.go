@@ -47,7 +47,7 @@ var mutants = []mutant{
 	{"a tree is scored as a star", "judge.go", "parent = n.up.row", "parent = 0"},
 	{"a tree is scored as a chain", "judge.go", "tree = tree || parent != n.row-1", "tree = false"},
 	{"the bonus is dropped after accepted tokens", "judge.go", "v.commit(&c, choices[row], fate)\n", "if child < 0 && row > 0 {\n\t\t\tbreak\n\t\t}\n\t\tv.commit(&c, choices[row], fate)\n"},
-	{"the bonus is committed twice", "judge.go", "v.account(s, c, ratio)\n", "if fate := c.Fates[len(c.Fates)-1]; fate == Bonus && v.finish == NotFinished {\n\t\tv.commit(&c, Choice{Token: c.Tokens[len(c.Tokens)-1]}, Bonus)\n\t}\n\tv.account(s, c, ratio)\n"},
+	{"the bonus is committed twice", "judge.go", "v.save(now-v.offered, s, v.acc", "if fate := c.Fates[len(c.Fates)-1]; fate == Bonus && v.finish == NotFinished {\n\t\tv.commit(&c, Choice{Token: c.Tokens[len(c.Tokens)-1]}, Bonus)\n\t}\n\tv.save(now-v.offered, s, v.acc"},
 	{"a correction is called a bonus", "judge.go", "fate = Correction", "fate = Bonus"},
 	{"scored nodes cost no credit", "judge.go", "-float64(scored))", "+0*float64(scored))"},
 	{"accepted nodes earn no credit", "judge.go", "1.02*float64(accepted)", "0*float64(accepted)"},
@@ -57,7 +57,7 @@ var mutants = []mutant{
 	{"a discarded segment forgets which rows to keep", "judge.go", "v.keep = s.Keep\n", ""},
 	{"rows lost in a step are thought held", "judge.go", "if lost {", "if false {"},
 	{"evicted rows are thought held", "judge.go", "func (v *Verifier) Lost() { v.held, v.keep = 0, nil }", "func (v *Verifier) Lost() {}"},
-	{"a session stays busy after a failed step", "judge.go", "func (v *Verifier) Discard(s Segment, lost bool) {\n\tv.busy = false\n", "func (v *Verifier) Discard(s Segment, lost bool) {\n"},
+	{"a session stays busy after a failed step", "judge.go", "func (v *Verifier) Discard(s Segment, lost bool) {\n\tv.busy, v.own = false, nil\n", "func (v *Verifier) Discard(s Segment, lost bool) {\n"},
 
 	// The cloud's session.
 	{"run-ahead although nodes wait", "verifier.go", "nodes = nodes[:min(len(nodes), limit, room-1)]", "nodes = nodes[:min(0, limit)]"},
@@ -76,6 +76,16 @@ var mutants = []mutant{
 	{"the end token does not end", "ender.go", "if slices.Contains(n.e.EndTokens, t) {", "if slices.Contains(n.e.EndTokens, -t-1) {"},
 	{"the length limit is one off", "ender.go", "length >= n.e.MaxLength", "length > n.e.MaxLength"},
 	{"a stop string across tokens is missed", "ender.go", "n.keep = max(n.keep, len(s)-1)", "n.keep = min(0, len(s))"},
+
+	// The cloud's own proposals.
+	{"own proposals exceed the credits", "verifier.go", "min(limit, room-1)-len(nodes)", "99"},
+	{"own proposals cost no scoring credit", "judge.go", "scored += s.Own\n", ""},
+	{"own proposals hang to the log, not to the path", "own.go", "p: p, up: tip, value: value", "p: p, up: nil, value: value"},
+	{"own proposals count as the edge's", "judge.go", "case s.own(child):\n\t\t\town++\n\t\t\tfate = RunAhead", "case s.own(child):\n\t\t\town++\n\t\t\tfate = Accepted"},
+	{"a miss after own proposals counts as a correction", "judge.go", "case len(s.Tokens) == 1+s.Own || s.own(row):", "case len(s.Tokens) == 1:"},
+	{"own proposals take more rows than granted", "judge.go", "max(0, n-len(nodes))", "n"},
+	{"own proposals take scarce rows", "schedule.go", "addOwn(bids, grants, left-l.Positions/2,", "addOwn(bids, grants, left,"},
+	{"own proposals go behind the end", "own.go", "end == 0 || len(v.log)+len(path) < end", "end == 0 || len(v.log) < end"},
 
 	// The scheduler.
 	{"the step's rows are not bounded", "schedule.go", "nodes[:min(len(nodes), left)]", "nodes"},

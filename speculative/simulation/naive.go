@@ -102,6 +102,7 @@ func judge(s *speculative.Segment, choices []speculative.Choice) (tokens []Token
 		}
 		return out
 	}
+	edge := len(s.Tokens) - s.Own // what follows is the cloud's own
 	for row := 0; ; {
 		t := choices[row].Token
 		next, kids := -1, children(row)
@@ -112,13 +113,17 @@ func judge(s *speculative.Segment, choices []speculative.Choice) (tokens []Token
 		}
 		tokens = append(tokens, t)
 		switch {
+		case next >= edge:
+			fates = append(fates, speculative.RunAhead)
+			row = next
+			continue
 		case next >= 0:
 			fates = append(fates, speculative.Accepted)
 			row = next
 			continue
-		case len(s.Tokens) == 1:
+		case edge == 1 || row >= edge:
 			return tokens, append(fates, speculative.RunAhead)
-		case len(kids) > 0:
+		case len(kids) > 0 && kids[0] < edge:
 			return tokens, append(fates, speculative.Correction)
 		}
 		return tokens, append(fates, speculative.Bonus)

@@ -47,6 +47,7 @@ type Seen struct {
 	Trees, Cancels, Held, OutOfCredit, Late             int
 	Accepted, Corrections, Bonuses, RunAheads           int
 	Ends, Stops, Lengths, Multi, LateDrafts             int
+	Own, OwnAccepted, Mixed                             int // the cloud's proposals; steps with both kinds
 	Lenient                                             int // by TestRules
 }
 
@@ -157,6 +158,9 @@ func (s *Sim) newSession(id int) *session {
 		x.edge.window = speculative.DefaultWindow
 	}
 	x.cloud.config = s.c.Cloud
+	if s.c.Own {
+		x.cloud.config.Own.Guess = x.world.own
+	}
 	x.cloud.config.PromptLength = len(x.prompt)
 	x.cloud.config.Ending = speculative.Ending{MaxLength: length, EndTokens: e.EndTokens, Stop: s.c.Stop, Piece: piece}
 

@@ -1,8 +1,8 @@
 package simulation
 
-// CloudOnly is the same run without a draft: the target streaming over the same link.
+// CloudOnly is the same run without drafts on either side: the target streaming over the same link.
 func (c Config) CloudOnly() Config {
-	c.Edge.Depth = -1
+	c.Edge.Depth, c.Own = -1, false
 	c.Faults = Faults{}
 	return c
 }

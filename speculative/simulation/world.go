@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -24,6 +25,8 @@ type World struct {
 	// says then depends on what it is asked, as under any rule but coupled. I1 is then that edge and
 	// cloud have one log, in which every token is the target's choice or one that it may take.
 	Lenient float64
+	// Own is how often what the cloud itself proposes is right; what it says of that is not to be relied on.
+	Own float64
 }
 
 // hash of a token sequence.
@@ -94,6 +97,25 @@ func (w *World) draft(h hash) speculative.Choice {
 		c.Second = other
 	}
 	return c
+}
+
+// own is what the cloud itself proposes: a token or nothing, with any confidence, often told wrongly.
+func (w *World) own(log, path []Token) (speculative.Choice, bool) {
+	h := hashOf(log)
+	for _, t := range path {
+		h = h.push(t)
+	}
+	x := mix(uint64(h), w.Seed^8)
+	c := speculative.Choice{Token: Token(x % uint64(w.Vocabulary)), Confidence: float32(2*unit(mix(x, 1)) - 0.3)}
+	switch {
+	case unit(mix(x, 2)) < w.Own:
+		c.Token = w.target(h)
+	case unit(mix(x, 3)) < 0.05:
+		c.Token = -1 - c.Token
+	case unit(mix(x, 4)) < 0.05:
+		c.Confidence = float32(math.NaN())
+	}
+	return c, unit(mix(x, 5)) < 0.9
 }
 
 // piece is a token's text, for stop strings.
