@@ -60,7 +60,7 @@ func (l *loop) newSession(r *request) *session {
 		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, out: outbox{sent: len(r.tokens)}, acked: len(r.tokens), notify: make(chan struct{}, 1),
 		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window, Drawn: r.setup.Rule.Kind == speculative.Rejection},
 		v: speculative.NewVerifier(speculative.VerifierConfig{
-			PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes, Patience: r.patience, Chains: !l.info.Trees,
+			PromptLength: r.setup.PromptLength, Window: l.c.Window, Credit: l.c.Credit, MaxPassesPerToken: r.passes, Patience: r.patience, Chains: !l.info.Trees, Own: l.own(r.setup.Rule),
 			Ending: speculative.Ending{MaxLength: r.maxLen, EndTokens: r.ends, Stop: r.stop, Piece: l.target.Bytes},
 		}, r.tokens)}
 }

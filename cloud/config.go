@@ -47,6 +47,7 @@ type Config struct {
 	MaxStreams        int           // streams of one connection; default 1024
 	MaxConnections    int           // default 2 x MaxSessions
 	MaxPassesPerToken float64       // bound on run-ahead for sessions that do not ask; default 1
+	Draft             Draft         // what the cloud itself proposes; default off
 	Window            int           // nodes in flight per session; default speculative.DefaultWindow
 	Credit            int           // tokens beyond the edge's Ack; default speculative.DefaultCredit
 	StepPositions     int           // rows of one step; default 512
@@ -70,6 +71,8 @@ type Config struct {
 	Tracing *telemetry.Tracing // nil: none
 
 	grammars *grammar.Store // of constraints that sessions ask for
+	// guess takes the place of Draft's source, for tests.
+	guess func(log, path []speculative.Token) (speculative.Choice, bool)
 }
 
 func (c *Config) defaults() error {

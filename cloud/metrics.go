@@ -12,6 +12,7 @@ type Metrics struct {
 	opened    *prometheus.CounterVec // target, kind: new, resumed, refused
 	tokens    *prometheus.CounterVec // target, fate
 	nodes     *prometheus.CounterVec // target, outcome: drafted, judged, accepted, late, stale
+	own       *prometheus.CounterVec // target, outcome: proposed, accepted
 	rows      *prometheus.CounterVec // target, kind: prompt, decode
 	step      *prometheus.HistogramVec
 	queue     *prometheus.HistogramVec
@@ -47,6 +48,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		opened: counter("opened_total", "Streams opened.", "target", "kind"),
 		tokens: counter("tokens_total", "Tokens committed, by fate.", "target", "fate"),
 		nodes:  counter("nodes_total", "Drafted tokens, by outcome.", "target", "outcome"),
+		own:    counter("own_drafts_total", "Tokens that the cloud itself proposed, and those of them that held.", "target", "outcome"),
 		rows:   counter("rows_total", "Rows run by the target, and those held of an earlier session.", "target", "kind"),
 		step:   seconds("step_seconds", "Duration of a target step."),
 		queue:  seconds("queue_seconds", "Time a ready session waited for its step."),
@@ -66,7 +68,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		cost: gauge("cost_seconds", "Measured cost of a step, of one session in it and of one row.", "target", "part"),
 	}
 	if reg != nil {
-		reg.MustRegister(m.opened, m.tokens, m.nodes, m.rows, m.step, m.queue, m.schedule, m.batch, m.positions, m.first, m.bytes,
+		reg.MustRegister(m.opened, m.tokens, m.nodes, m.own, m.rows, m.step, m.queue, m.schedule, m.batch, m.positions, m.first, m.bytes,
 			m.evictions, m.failures, m.faults, m.cost, m.state,
 			m.prefix)
 	}
@@ -78,6 +80,7 @@ type labelled struct {
 	costStep, costSequence, costRow                                       prometheus.Gauge
 	opened, resumed, refused, promptRows, decodeRows, evictions, failures prometheus.Counter
 	faults, drafted, judged, accepted, late, stale, up, down              prometheus.Counter
+	own, ownAccepted                                                      prometheus.Counter
 	heldRows, prefixHits, prefixMisses, prefixUnknown                     prometheus.Counter
 	fate                                                                  [5]prometheus.Counter
 	step, queue, schedule, batch, positions, first                        prometheus.Observer
@@ -99,6 +102,7 @@ func (m *Metrics) of(t string) labelled {
 		stale: m.nodes.WithLabelValues(t, "stale"),
 		step:  m.step.WithLabelValues(t), queue: m.queue.WithLabelValues(t), batch: m.batch.WithLabelValues(t),
 	}
+	l.own, l.ownAccepted = m.own.WithLabelValues(t, "proposed"), m.own.WithLabelValues(t, "accepted")
 	l.heldRows = m.rows.WithLabelValues(t, "held")
 	l.prefixHits, l.prefixMisses = m.prefix.WithLabelValues(t, "hit"), m.prefix.WithLabelValues(t, "miss")
 	l.prefixUnknown = m.prefix.WithLabelValues(t, "unknown")

@@ -121,7 +121,7 @@ func (l *loop) evaluate(s *session, now speculative.Time, ratio float64) bool {
 			s.offer = speculative.Offer{} // no prompt chunks either: it may have been evicted while it waits
 		}
 		if s.narrow {
-			s.offer.Values = nil
+			s.offer.Values, s.offer.Own = nil, nil
 		}
 	}
 	switch {

@@ -10,6 +10,7 @@ type tally struct {
 	fates                [5]int
 	spec                 telemetry.Acceptance
 	drafted, late, stale int
+	own, ownAccepted     int
 }
 
 // tallyPass counts a session's share of a step.
@@ -38,6 +39,8 @@ func (l *loop) tallyUsage(s *session) {
 	t.drafted += u.Drafted - had.Drafted
 	t.late += u.Late - had.Late
 	t.stale += u.Stale - had.Stale
+	t.own += u.OwnJudged - had.OwnJudged
+	t.ownAccepted += u.OwnAccepted - had.OwnAccepted
 	t.spec.Drafts += u.ScoringPasses - had.ScoringPasses
 	t.spec.DraftTokens += u.Judged - had.Judged
 	t.spec.Accepted += u.Accepted - had.Accepted
@@ -57,6 +60,8 @@ func (l *loop) publish() {
 	l.m.accepted.Add(float64(t.spec.Accepted))
 	l.m.late.Add(float64(t.late))
 	l.m.stale.Add(float64(t.stale))
+	l.m.own.Add(float64(t.own))
+	l.m.ownAccepted.Add(float64(t.ownAccepted))
 	l.m.spec.Add(&t.spec)
 	l.tally = tally{}
 }

@@ -323,7 +323,8 @@ func commitProto(c speculative.Commit) *outriderv1.Commit {
 		u := c.Usage
 		m.Usage = &outriderv1.Usage{Drafted: uint64(u.Drafted), Judged: uint64(u.Judged), Accepted: uint64(u.Accepted),
 			Late: uint64(u.Late), Stale: uint64(u.Stale), Passes: uint64(u.Passes),
-			ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions), Prefilled: uint64(u.Prefilled), Held: uint64(u.Held), Lenient: uint64(u.Lenient)}
+			ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions), Prefilled: uint64(u.Prefilled), Held: uint64(u.Held), Lenient: uint64(u.Lenient),
+			OwnJudged: uint64(u.OwnJudged), OwnAccepted: uint64(u.OwnAccepted)}
 	}
 	return m
 }

@@ -66,13 +66,15 @@ func commitFromProto(m *outriderv1.Commit) (speculative.Commit, error) {
 func usageFromProto(u *outriderv1.Usage) speculative.Usage {
 	return speculative.Usage{Drafted: int(u.GetDrafted()), Judged: int(u.GetJudged()), Accepted: int(u.GetAccepted()),
 		Late: int(u.GetLate()), Stale: int(u.GetStale()), Passes: int(u.GetPasses()),
-		ScoringPasses: int(u.GetScoringPasses()), Positions: int(u.GetPositions()), Prefilled: int(u.GetPrefilled()), Held: int(u.GetHeld()), Lenient: int(u.GetLenient())}
+		ScoringPasses: int(u.GetScoringPasses()), Positions: int(u.GetPositions()), Prefilled: int(u.GetPrefilled()), Held: int(u.GetHeld()), Lenient: int(u.GetLenient()),
+		OwnJudged: int(u.GetOwnJudged()), OwnAccepted: int(u.GetOwnAccepted())}
 }
 
 func usageToProto(u speculative.Usage) *outriderv1.Usage {
 	return &outriderv1.Usage{Drafted: uint64(u.Drafted), Judged: uint64(u.Judged), Accepted: uint64(u.Accepted),
 		Late: uint64(u.Late), Stale: uint64(u.Stale), Passes: uint64(u.Passes),
-		ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions), Prefilled: uint64(u.Prefilled), Held: uint64(u.Held), Lenient: uint64(u.Lenient)}
+		ScoringPasses: uint64(u.ScoringPasses), Positions: uint64(u.Positions), Prefilled: uint64(u.Prefilled), Held: uint64(u.Held), Lenient: uint64(u.Lenient),
+		OwnJudged: uint64(u.OwnJudged), OwnAccepted: uint64(u.OwnAccepted)}
 }
 
 // SummaryToProto converts a summary for the wire.

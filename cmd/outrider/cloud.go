@@ -53,7 +53,8 @@ then resume on another cloud.`,
 	f.Bool("fail-fast", true, "end when a target cannot be loaded at the start; false: serve the others (cloud.fail_fast)")
 	f.Duration("drain", 0, "how long sessions may go on after SIGTERM (cloud.drain)")
 	f.Int("prefixes", 1024, "finished sessions, per target, kept for the next turn; 0: none (cloud.prefixes)")
-	bind(f, map[string]string{"prefixes": "cloud.prefixes", "max-sessions": "cloud.max_sessions", "fail-fast": "cloud.fail_fast", "drain": "cloud.drain"})
+	f.String("draft", "off", "what the cloud itself proposes: off or lookup (cloud.draft)")
+	bind(f, map[string]string{"prefixes": "cloud.prefixes", "draft": "cloud.draft", "max-sessions": "cloud.max_sessions", "fail-fast": "cloud.fail_fast", "drain": "cloud.drain"})
 	f.StringArrayVar(&targets, "target", nil, "[NAME=] name, GGUF file or embedded model, can be repeated (cloud.targets)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, or target passes per token at most, for sessions that do not ask (cloud.run_ahead)")
 	f.StringVar(&flags.models.pace, "pace", "", "emulate a slower target: cost of a step and of a row, such as 40ms+0.3ms")
@@ -105,8 +106,12 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 		}
 		defer func() { _ = admin.Close() }() // as above
 	}
+	draft, err := cloud.ParseDraft(c.Draft)
+	if err != nil {
+		return err
+	}
 	reg := telemetry.NewRegistry()
-	srv, err := cloud.NewServer(cloud.Config{Targets: announced(c.Targets), MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead),
+	srv, err := cloud.NewServer(cloud.Config{Targets: announced(c.Targets), MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead), Draft: draft,
 		Pace: pace(c.Pace), Tenant: cloud.HeaderTenant, Weights: c.Weights, IdleTTL: c.IdleTTL, Prefixes: orNone(c.Prefixes), PrefixTTL: c.PrefixTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
 	if err != nil {
 		return err

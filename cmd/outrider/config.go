@@ -30,6 +30,7 @@ type CloudConfig struct {
 	FailFast    bool               `koanf:"fail_fast" doc:"end at the start when a target cannot be loaded; false: serve the others"`
 	MaxSessions int                `koanf:"max_sessions" doc:"connected sessions, per target"`
 	RunAhead    runAhead           `koanf:"run_ahead" doc:"target passes per token at most for sessions that do not ask: on, off (also: deferred) or a number up to 1"`
+	Draft       string             `koanf:"draft" doc:"what the cloud itself proposes where edges leave room: off, or lookup (what came after the same tokens before, in the session's own text)"`
 	Pace        float64            `koanf:"pace" doc:"a session that got fewer tokens a second than this is served first"`
 	Weights     map[string]float64 `koanf:"weights" doc:"shares of tenants, by name, where steps have no place for all; 1 unless set"`
 	Drain       time.Duration      `koanf:"drain" doc:"how long sessions may go on after SIGTERM"`
@@ -116,7 +117,7 @@ const (
 
 func defaultConfig() Config {
 	return Config{
-		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Pace: 8,
+		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Draft: "off", Pace: 8,
 			Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
 		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Privacy: PrivacyConfig{Action: "off"}, Fallback: "wait",
 			FallbackAfter: 3 * time.Second, Branches: true, Translate: "auto", Rule: "coupled", Objective: "latency", Lookup: "auto", Conversations: 64},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -52,6 +53,9 @@ func (c *Config) validate() []error {
 	}
 	if c.Cloud.RunAhead == 0 {
 		errs = append(errs, c.from.wrong("cloud.run_ahead", "cloud.run_ahead must be on, off or a number up to 1: the cloud has no other default"))
+	}
+	if _, err := cloud.ParseDraft(c.Cloud.Draft); err != nil {
+		errs = append(errs, c.from.wrong("cloud.draft", "cloud.draft is %q, must be off or lookup", c.Cloud.Draft))
 	}
 	if _, err := edge.ParseFallback(c.Edge.Fallback); err != nil {
 		errs = append(errs, c.from.wrong("edge.fallback", "edge.fallback is %q, must be fail, wait or draft", c.Edge.Fallback))

@@ -1705,7 +1705,11 @@ type Usage struct {
 	Prefilled uint64 `protobuf:"varint,9,opt,name=prefilled,proto3" json:"prefilled,omitempty"`
 	Held      uint64 `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`
 	// Accepted tokens that the strict rule would have refused.
-	Lenient       uint64 `protobuf:"varint,11,opt,name=lenient,proto3" json:"lenient,omitempty"`
+	Lenient uint64 `protobuf:"varint,11,opt,name=lenient,proto3" json:"lenient,omitempty"`
+	// What the cloud itself proposed, and what of it held (fate run-ahead); apart from the counts above, but
+	// for positions.
+	OwnJudged     uint64 `protobuf:"varint,12,opt,name=own_judged,json=ownJudged,proto3" json:"own_judged,omitempty"`
+	OwnAccepted   uint64 `protobuf:"varint,13,opt,name=own_accepted,json=ownAccepted,proto3" json:"own_accepted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1813,6 +1817,20 @@ func (x *Usage) GetHeld() uint64 {
 func (x *Usage) GetLenient() uint64 {
 	if x != nil {
 		return x.Lenient
+	}
+	return 0
+}
+
+func (x *Usage) GetOwnJudged() uint64 {
+	if x != nil {
+		return x.OwnJudged
+	}
+	return 0
+}
+
+func (x *Usage) GetOwnAccepted() uint64 {
+	if x != nil {
+		return x.OwnAccepted
 	}
 	return 0
 }
@@ -2254,7 +2272,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x06finish\x18\b \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12(\n" +
 	"\x05usage\x18\t \x01(\v2\x12.outrider.v1.UsageR\x05usage\x121\n" +
 	"\blogprobs\x18\n" +
-	" \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xa8\x02\n" +
+	" \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xea\x02\n" +
 	"\x05Usage\x12\x18\n" +
 	"\adrafted\x18\x01 \x01(\x04R\adrafted\x12\x16\n" +
 	"\x06judged\x18\x02 \x01(\x04R\x06judged\x12\x1a\n" +
@@ -2267,7 +2285,10 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\tprefilled\x18\t \x01(\x04R\tprefilled\x12\x12\n" +
 	"\x04held\x18\n" +
 	" \x01(\x04R\x04held\x12\x18\n" +
-	"\alenient\x18\v \x01(\x04R\alenient\"\x13\n" +
+	"\alenient\x18\v \x01(\x04R\alenient\x12\x1d\n" +
+	"\n" +
+	"own_judged\x18\f \x01(\x04R\townJudged\x12!\n" +
+	"\fown_accepted\x18\r \x01(\x04R\vownAccepted\"\x13\n" +
 	"\x11ListModelsRequest\"E\n" +
 	"\x12ListModelsResponse\x12/\n" +
 	"\x06models\x18\x01 \x03(\v2\x17.outrider.v1.TargetInfoR\x06models\",\n" +
