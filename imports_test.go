@@ -20,6 +20,7 @@ var rooms = map[string][]string{
 	"tokenizer":   {"gguf"},
 	"chat":        {"tokenizer"},
 	"telemetry":   {},
+	"trust":       {},
 	"backend":     {"speculative", "grammar", "tokenizer", "gguf", "models", "proto", "telemetry"},
 	"drafter":     {"speculative", "grammar", "tokenizer", "backend"},
 	"cloud":       {"speculative", "grammar", "tokenizer", "backend", "drafter", "proto", "telemetry"},
@@ -27,7 +28,7 @@ var rooms = map[string][]string{
 	"edge/router": {},
 	"perception":  {"proto", "backend", "perception/media"},
 	"bench":       {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "perception/media", "models", "gguf", "proto", "telemetry"},
-	"cmd":         {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "perception/media", "models", "gguf", "proto", "bench", "telemetry"},
+	"cmd":         {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "perception/media", "models", "gguf", "proto", "bench", "telemetry", "trust"},
 
 	"perception/media": {},
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -23,11 +25,16 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := l.room(old != nil); err != nil {
+	account := l.c.quotas.account(r.peer.Tenant)
+	if err = l.room(old != nil); err == nil {
+		err = account.enter(old != nil, l.retryAfter())
+	}
+	if err != nil {
 		l.m.refused.Inc()
 		return nil, nil, err
 	}
 	s := l.newSession(r)
+	s.account, s.resumed = account, old != nil
 	if old != nil {
 		l.m.resumed.Inc()
 		s.order, s.opened, s.spoke = old.order, old.opened, true
@@ -56,7 +63,7 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 func (l *loop) newSession(r *request) *session {
 	now := l.now()
 	l.lastOrder++
-	return &session{tenant: l.tenantOf(r.key.tenant), id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, logprobs: r.logprobs, name: r.name, span: r.span, connected: true, opened: now, served: now,
+	return &session{peer: r.peer, tenant: l.tenantOf(r.key.tenant), id: r.id, key: r.key, order: l.lastOrder, stream: r.stream, setup: r.setup, logprobs: r.logprobs, name: r.name, span: r.span, connected: true, opened: now, served: now,
 		exact: r.numerics == "" || r.numerics == l.info.Numerics && !l.info.ShapeDependent, out: outbox{sent: len(r.tokens)}, acked: len(r.tokens), notify: make(chan struct{}, 1),
 		packed: speculative.Unpacker{Bits: speculative.TokenBits(l.info.VocabularySize), Window: l.c.Window, Drawn: r.setup.Rule.Kind == speculative.Rejection},
 		v: speculative.NewVerifier(speculative.VerifierConfig{
@@ -191,8 +198,10 @@ func (l *loop) leave(s *session) {
 // permanent says that trying again would end in the same way.
 func permanent(err error) bool {
 	switch status.Code(err) {
-	case codes.InvalidArgument, codes.Internal, codes.ResourceExhausted:
+	case codes.InvalidArgument, codes.Internal:
 		return true
+	case codes.ResourceExhausted: // for good, unless it says when to come back
+		return !slices.ContainsFunc(status.Convert(err).Details(), func(d any) bool { _, ok := d.(*errdetails.RetryInfo); return ok })
 	}
 	return false
 }

@@ -288,7 +288,7 @@ func retryInfo(err error) time.Duration {
 }
 
 func (r *rig) toyLoop() *loop {
-	l, err := r.find("toy", nil)
+	l, err := r.find("toy", "", nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -61,9 +61,12 @@ type Config struct {
 	StallTimeout      time.Duration // a session is broken off that acknowledges nothing for this long; default 2 min
 	MaxContext        int           // tokens of the longest prompt of a target that comes later; default 262,144
 	OpenTimeout       time.Duration // a stream must say Open within; default 10 s
-	// Tenant says whose a stream is; prefixes are shared within one tenant's keys only. nil: all streams
-	// are of one tenant.
-	Tenant func(ctx context.Context) string
+	// Identify says who calls, or why it is refused (a status, or an error that becomes UNAUTHENTICATED);
+	// sessions and prefixes are of one tenant. nil: everybody is of the same one.
+	Identify func(ctx context.Context) (Peer, error)
+	Recheck  time.Duration    // streams of peers that are not valid any more end within this time; default 5 s
+	Quotas   map[string]Quota // of tenants by name; AnyTenant: of all others
+	Audit    func(Event)      // is told who used what, from many goroutines; nil: nobody is
 	// Weights of tenants by name, where steps have no place for all; 1 unless set.
 	Weights map[string]float64
 	Logger  *slog.Logger
@@ -72,7 +75,8 @@ type Config struct {
 
 	grammars *grammar.Store // of constraints that sessions ask for
 	// guess takes the place of Draft's source, for tests.
-	guess func(log, path []speculative.Token) (speculative.Choice, bool)
+	guess  func(log, path []speculative.Token) (speculative.Choice, bool)
+	quotas *quotas
 }
 
 func (c *Config) defaults() error {
@@ -103,7 +107,8 @@ func (c *Config) defaults() error {
 	set(&c.StallTimeout, 2*time.Minute)
 	set(&c.MaxContext, 1<<18)
 	set(&c.OpenTimeout, 10*time.Second)
-	c.grammars = grammar.NewStore()
+	set(&c.Recheck, defaultRecheck)
+	c.grammars, c.quotas = grammar.NewStore(), newQuotas(c.Quotas)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -22,7 +22,7 @@ const (
 
 // DescribeModel implements DecodeService.
 func (s *Server) DescribeModel(_ context.Context, m *outriderv1.DescribeModelRequest) (*outriderv1.DescribeModelResponse, error) {
-	l, err := s.find(m.GetModel(), nil)
+	l, err := s.find(m.GetModel(), "", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (s *Server) DescribeModel(_ context.Context, m *outriderv1.DescribeModelReq
 
 // GetTokenizer implements DecodeService.
 func (s *Server) GetTokenizer(m *outriderv1.GetTokenizerRequest, stream grpc.ServerStreamingServer[outriderv1.GetTokenizerResponse]) error {
-	l, err := s.find(m.GetModel(), nil)
+	l, err := s.find(m.GetModel(), "", nil)
 	if err != nil {
 		return err
 	}

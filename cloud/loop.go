@@ -250,6 +250,7 @@ func (l *loop) disconnect(s *session) {
 	s.connected, s.blocked, s.idleSince = false, false, l.now()
 	s.idleAt = l.idle.PushBack(s)
 	l.connected--
+	s.account.leave()
 	for e := l.idle.Front(); e != nil && l.idle.Len() > l.c.MaxIdle; {
 		o := e.Value.(*session)
 		if e = e.Next(); !o.busy {

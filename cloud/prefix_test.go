@@ -139,7 +139,7 @@ func TestPrefixWithoutName(t *testing.T) {
 func TestPrefixOfAnother(t *testing.T) {
 	var mu sync.Mutex
 	who := "a"
-	r := start(t, newToy(), Config{Tenant: func(context.Context) string { mu.Lock(); defer mu.Unlock(); return who }})
+	r := start(t, newToy(), Config{Identify: func(context.Context) (Peer, error) { mu.Lock(); defer mu.Unlock(); return Peer{Tenant: who}, nil }})
 	k := newTalk(r, 1, longSession(7, 20, 60))
 	k.say(0, 40)
 	for name, change := range map[string]func(*naive){
@@ -227,7 +227,7 @@ func TestPrefixBounds(t *testing.T) {
 	r := start(t, newToy(), Config{Prefixes: 10, PrefixTokens: 300})
 	for user := range byte(20) {
 		newTalk(r, user, 50*uint64(user)+3).say(0, 10)
-		l, err := r.find("toy", nil)
+		l, err := r.find("toy", "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

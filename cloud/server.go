@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -45,6 +46,9 @@ func NewServer(c Config) (*Server, error) {
 		s.cancel()
 		return nil, err
 	}
+	if c.Identify != nil {
+		s.wg.Go(func() { s.recheck(s.ctx) })
+	}
 	return s, nil
 }
 
@@ -57,18 +61,18 @@ func (s *Server) Options() []grpc.ServerOption {
 	s.mu.Lock()
 	s.frame = frame
 	s.mu.Unlock()
-	return []grpc.ServerOption{
+	return append(s.identify(),
 		grpc.MaxRecvMsgSize(frame),
-		grpc.MaxHeaderListSize(16 << 10),
+		grpc.MaxHeaderListSize(16<<10),
 		// Messages are small and edges are many.
-		grpc.ReadBufferSize(4 << 10),
-		grpc.WriteBufferSize(16 << 10),
+		grpc.ReadBufferSize(4<<10),
+		grpc.WriteBufferSize(16<<10),
 		grpc.MaxConcurrentStreams(uint32(s.c.MaxStreams)),
 		grpc.ConnectionTimeout(s.c.OpenTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second,
 			MaxConnectionIdle: 10 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	}
+	)
 }
 
 // Close stops the loops. Streams end with UNAVAILABLE; the models' sequences are released.
@@ -140,29 +144,40 @@ func (s *Server) Decode(stream decodeStream) error {
 	if err != nil {
 		return err
 	}
-	if s.c.Tenant != nil {
-		r.key.tenant = s.c.Tenant(ctx)
-	}
-	if err := l.resolve(r); err != nil {
-		return err
-	}
 	r.named(ctx)
-	ss, opened, err := l.admit(ctx, r)
+	if err = s.c.quotas.account(r.peer.Tenant).fits(r); err == nil {
+		err = l.resolve(r)
+	}
+	var ss *session
+	var opened *outriderv1.Opened
+	if err == nil {
+		ss, opened, err = l.admit(ctx, r)
+	}
 	if err != nil {
-		s.c.Logger.Info("a session was refused", "request", r.name, "target", l.target.Name, "error", err)
+		s.c.Logger.Info("a session was refused", "request", r.name, "tenant", r.peer.Tenant, "target", l.target.Name, "error", err)
+		e := r.event("refused", remote(ctx), l.target.Name)
+		e.Reason = status.Convert(err).Message()
+		s.audit(e)
 		return err
 	}
-	defer func(begun time.Time) { s.logEnd(l, r, ss, time.Since(begun), err) }(time.Now())
+	s.audit(r.event(map[bool]string{false: "opened", true: "resumed"}[ss.resumed], remote(ctx), l.target.Name))
+	defer func(begun time.Time) { s.logEnd(l, r, ss, time.Since(begun), err, remote(ctx)) }(time.Now())
 	defer l.leave(ss)
 	err = s.converse(stream, l, ss, opened, r.deadline)
 	return err
 }
 
 // logEnd tells of a stream that has ended.
-func (s *Server) logEnd(l *loop, r *request, ss *session, took time.Duration, err error) {
+func (s *Server) logEnd(l *loop, r *request, ss *session, took time.Duration, err error, from string) {
 	l.mu.Lock()
-	tokens, finish := ss.out.length()-len(r.tokens), ss.v.Finished()
+	tokens, finish, prefilled := ss.out.length()-len(r.tokens), ss.v.Finished(), ss.v.Usage().Prefilled
 	l.mu.Unlock()
+	e := r.event("ended", from, l.target.Name)
+	e.Committed, e.Prefilled, e.Seconds, e.Reason = tokens, prefilled, took.Seconds(), fmt.Sprint(finish)
+	if err != nil {
+		e.Reason = status.Convert(err).Message()
+	}
+	s.audit(e)
 	s.c.Logger.Info("a session's stream ended", "request", r.name, "target", l.target.Name, "stream", r.stream, "tokens", tokens,
 		"finish", finish, "took", took, "error", err)
 	r.span.Set(attribute.String("outrider.request", r.name), attribute.String("outrider.target", l.target.Name),
@@ -270,18 +285,18 @@ func (s *Server) open(stream decodeStream) (*loop, *request, error) {
 	}
 	switch {
 	case errors.Is(f.err, io.EOF):
-		return s.checked(nil)
+		return s.checked(nil, Peer{})
 	case f.err != nil:
 		return nil, nil, frameError(f.err)
 	}
-	return s.checked(f.m.GetOpen())
+	return s.checked(f.m.GetOpen(), peerOf(stream.Context()))
 }
 
-func (s *Server) checked(o *outriderv1.Open) (*loop, *request, error) {
+func (s *Server) checked(o *outriderv1.Open, p Peer) (*loop, *request, error) {
 	if o == nil {
 		return nil, nil, invalid("the first message of a stream must be open")
 	}
-	l, err := s.find(o.GetModel(), o.GetSession())
+	l, err := s.find(o.GetModel(), p.Tenant, o.GetSession())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -290,5 +305,6 @@ func (s *Server) checked(o *outriderv1.Open) (*loop, *request, error) {
 		l.m.faults.Inc()
 		return nil, nil, err
 	}
+	r.peer, r.key.tenant, r.id.tenant = p, p.Tenant, p.Tenant
 	return l, r, nil
 }

@@ -28,7 +28,10 @@ type session struct {
 	v        *speculative.Verifier
 	seq      backend.Sequence // 0: none
 	packed   speculative.Unpacker
-	ready    bool      // the sequence has this session's setup
+	ready    bool // the sequence has this session's setup
+	peer     Peer
+	account  *account  // of its tenant, nil: nothing bounds it
+	resumed  bool      // an older stream was taken over
 	key      prefixKey // under which the log is kept once it is finished
 	kept     bool      // and that has been done
 	exact    bool

@@ -243,6 +243,13 @@ func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Ti
 	c.Queue, c.Score, c.Load = sh.queue, took, load
 	l.tallyPass(s, c)
 	s.push(c)
+	n := len(c.Tokens)
+	if sh.seg.Prefill {
+		n += len(sh.seg.Tokens) // each time that they are run
+	}
+	if err := s.account.charge(n); err != nil {
+		s.end(err) // its rows are kept for when it resumes
+	}
 }
 
 func (l *loop) misbehaves(sh share, err error) {

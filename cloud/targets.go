@@ -135,12 +135,12 @@ func (l *loop) has(id sessionID) bool {
 
 // find returns the loop of a target, of the default one when name is empty. A session that is known
 // stays with the loop that knows it.
-func (s *Server) find(name string, session []byte) (*loop, error) {
+func (s *Server) find(name, tenant string, session []byte) (*loop, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if len(session) == sessionBytes {
 		for _, l := range s.loops() {
-			if (name == "" || name == l.target.Name) && l.has(sessionID(session)) {
+			if (name == "" || name == l.target.Name) && l.has(sessionID{tenant, [sessionBytes]byte(session)}) {
 				return l, nil
 			}
 		}

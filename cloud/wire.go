@@ -11,6 +11,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/outrider-llm/outrider/backend"
@@ -49,8 +50,11 @@ func frameError(err error) error {
 	return err
 }
 
-// sessionID names a session.
-type sessionID [sessionBytes]byte
+// sessionID names a session within a tenant: what another tenant's session is called does not matter.
+type sessionID struct {
+	tenant string
+	id     [sessionBytes]byte
+}
 
 // request is a validated Open.
 type request struct {
@@ -67,6 +71,7 @@ type request struct {
 	deadline time.Duration
 	numerics string
 
+	peer       Peer
 	key        prefixKey
 	prefix     int // leading tokens that are named only, until resolve puts them before tokens
 	prefixHash [speculative.PrefixHashSize]byte
@@ -77,7 +82,7 @@ type request struct {
 // named notes by which name the edge's logs and traces know the session.
 func (r *request) named(ctx context.Context) {
 	if r.name = telemetry.RequestID(ctx); r.name == "" {
-		r.name = hex.EncodeToString(r.id[:])
+		r.name = hex.EncodeToString(r.id.id[:])
 	}
 	r.span, r.setup.Request = telemetry.Of(ctx), r.name
 }
@@ -88,8 +93,23 @@ func invalid(format string, a ...any) error {
 
 // retryLater is a status that tells the client when to try again.
 func retryLater(c codes.Code, after time.Duration, format string, a ...any) error {
-	st := status.New(c, fmt.Sprintf(format, a...))
-	if d, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}); err == nil {
+	return withDetails(c, fmt.Sprintf(format, a...), retryDetail(after))
+}
+
+type detail = protoadapt.MessageV1
+
+func retryDetail(after time.Duration) detail {
+	return protoadapt.MessageV1Of(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+}
+
+// reasonDetail is a reason for programs.
+func reasonDetail(reason string) detail {
+	return protoadapt.MessageV1Of(&errdetails.ErrorInfo{Reason: strings.ToUpper(reason), Domain: "outrider"})
+}
+
+func withDetails(c codes.Code, message string, details ...detail) error {
+	st := status.New(c, message)
+	if d, err := st.WithDetails(details...); err == nil {
 		st = d
 	}
 	return st.Err()
@@ -112,7 +132,7 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 			"vocabulary %q differs from %q of target %s: use a draft with the target's vocabulary", v, info.Vocabulary, t.Name)
 	}
 	r := &request{stream: o.GetStream(), numerics: o.GetNumerics(), ends: info.EndTokens}
-	copy(r.id[:], o.GetSession())
+	copy(r.id.id[:], o.GetSession())
 	if err := r.prefixOf(o); err != nil {
 		return nil, err
 	}

@@ -38,7 +38,8 @@ When the configuration file changes, and on SIGHUP, it is read anew: targets tha
 changed are loaded and then take over, and no session is dropped. SIGTERM drains: new sessions are refused, present ones go on until cloud.drain has passed and
 then resume on another cloud.`,
 		Example: `  outrider cloud
-  outrider cloud --target llama=llama-1b-q8_0.gguf --option threads=8 --listen 0.0.0.0:7600
+  outrider cloud --target llama=llama-1b-q8_0.gguf --option threads=8
+  outrider cloud --config cloud.yaml --listen 0.0.0.0:7600   # with cloud.tls for other machines, see docs/security.md
   outrider cloud --target big --target small             # names, see docs/configuration.md
   outrider cloud --engine mock --option step=40ms --option vocab=32000   # for load tests`,
 		Args:        noArgs,
@@ -54,7 +55,8 @@ then resume on another cloud.`,
 	f.Duration("drain", 0, "how long sessions may go on after SIGTERM (cloud.drain)")
 	f.Int("prefixes", 1024, "finished sessions, per target, kept for the next turn; 0: none (cloud.prefixes)")
 	f.String("draft", "off", "what the cloud itself proposes: off or lookup (cloud.draft)")
-	bind(f, map[string]string{"prefixes": "cloud.prefixes", "draft": "cloud.draft", "max-sessions": "cloud.max_sessions", "fail-fast": "cloud.fail_fast", "drain": "cloud.drain"})
+	f.Bool("insecure", false, "serve other machines without TLS or to everybody (cloud.insecure)")
+	bind(f, map[string]string{"insecure": "cloud.insecure", "prefixes": "cloud.prefixes", "draft": "cloud.draft", "max-sessions": "cloud.max_sessions", "fail-fast": "cloud.fail_fast", "drain": "cloud.drain"})
 	f.StringArrayVar(&targets, "target", nil, "[NAME=] name, GGUF file or embedded model, can be repeated (cloud.targets)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, or target passes per token at most, for sessions that do not ask (cloud.run_ahead)")
 	f.StringVar(&flags.models.pace, "pace", "", "emulate a slower target: cost of a step and of a row, such as 40ms+0.3ms")
@@ -94,11 +96,19 @@ func (c *Config) cloudFlags(targets []string, ahead string, flags *modelFlags) e
 // serveCloud serves until ctx is done, also while targets are being loaded.
 func serveCloud(ctx context.Context, run *serverRun) error {
 	c, log := run.cfg.Cloud, run.log
+	door, err := newAccess(&c, log)
+	if err != nil {
+		return err
+	}
+	defer door.close()
 	lis, err := listen(ctx, c.Listen, "cloud.listen")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = lis.Close() }() // closed by then, unless something failed before
+	if err := c.guarded(lis); err != nil {
+		return err
+	}
 	var admin net.Listener
 	if c.Admin != "" {
 		if admin, err = listen(ctx, c.Admin, "cloud.admin"); err != nil {
@@ -112,7 +122,7 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 	}
 	reg := telemetry.NewRegistry()
 	srv, err := cloud.NewServer(cloud.Config{Targets: announced(c.Targets), MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead), Draft: draft,
-		Pace: pace(c.Pace), Tenant: cloud.HeaderTenant, Weights: c.Weights, IdleTTL: c.IdleTTL, Prefixes: orNone(c.Prefixes), PrefixTTL: c.PrefixTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
+		Pace: pace(c.Pace), Identify: door.identify, Quotas: c.quotas(), Audit: door.audit, Weights: c.shares(), IdleTTL: c.IdleTTL, Prefixes: orNone(c.Prefixes), PrefixTTL: c.PrefixTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
 	if err != nil {
 		return err
 	}
@@ -134,8 +144,10 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 		run.follow(ctx, func(_ context.Context, next *Config) error { return targets.set(next.Cloud.Targets) })
 		return nil
 	})
+	g.Go(func() error { door.watch(ctx); return nil })
 	g.Go(func() error {
-		return cloud.Serve(ctx, srv, cloud.ServeConfig{Listener: lis, Admin: admin, Gatherer: reg, DrainTimeout: c.Drain, Options: run.tracing.ServerOptions()})
+		return cloud.Serve(ctx, srv, cloud.ServeConfig{Listener: lis, Admin: admin, Gatherer: reg, DrainTimeout: c.Drain,
+			Options: append(run.tracing.ServerOptions(), door.options()...)})
 	})
 	return g.Wait()
 }

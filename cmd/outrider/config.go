@@ -37,6 +37,12 @@ type CloudConfig struct {
 	IdleTTL     time.Duration      `koanf:"idle_ttl" doc:"how long a session whose link broke keeps its KV rows"`
 	Prefixes    int                `koanf:"prefixes" doc:"finished sessions, per target, of which log and KV rows are kept for the next turn; 0: none"`
 	PrefixTTL   time.Duration      `koanf:"prefix_ttl" doc:"how long they are kept"`
+
+	Tenants  map[string]TenantConfig `koanf:"tenants" doc:"bounds of tenants (below), by name; default: of each tenant that is not named (security.md)"`
+	TLS      CloudTLS                `koanf:"tls"`
+	Tokens   string                  `koanf:"tokens" doc:"file of tokens, hashed, that edges without a certificate come in with: outrider keys add TENANT/EDGE --file FILE"`
+	Insecure bool                    `koanf:"insecure" doc:"serve other machines without TLS or to everybody: for networks that are trusted"`
+	Audit    string                  `koanf:"audit" doc:"file that says who used what and who was refused, one JSON object a line, without content; empty: none"`
 }
 
 // EdgeConfig configures `outrider edge`.
@@ -49,7 +55,10 @@ type EdgeConfig struct {
 	Drain         time.Duration `koanf:"drain" doc:"how long answers under way may go on after SIGTERM"`
 	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port" live:"yes"`
 	Model         string        `koanf:"model" doc:"name of the target; empty: the pair's, or the cloud's default" live:"yes"`
-	Tenant        string        `koanf:"tenant" doc:"whose sessions these are, for the cloud's shares (cloud.weights)"`
+	TLS           EdgeTLS       `koanf:"tls"`
+	TokenFile     string        `koanf:"token_file" doc:"file of the token for the cloud, where no certificate says who this is; empty: the environment's OUTRIDER_EDGE_TOKEN, if set"`
+	Insecure      bool          `koanf:"insecure" doc:"serve other machines without keys, and send to a cloud without TLS: for networks that are trusted"`
+	Tenant        string        `koanf:"tenant" doc:"whose sessions these are, where neither certificate nor token says so (cloud.weights)"`
 	Draft         ModelConfig   `koanf:"draft" doc:"the draft, a name or a model (below), or none; empty: that of the pair with this target, or the embedded one" live:"yes"`
 	Mode          string        `koanf:"mode" doc:"where requests that ask for nothing else may be answered: cooperative, auto, prefer_on_device, only_on_device, prefer_in_cloud or only_in_cloud (routing.md)" live:"yes"`
 	Router        RouterConfig  `koanf:"router"`

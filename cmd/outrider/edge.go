@@ -41,8 +41,9 @@ edge.cache, so the edge needs no file of the target.
 Chat apps and SDKs use the edge as they use OpenAI: base URL http://127.0.0.1:7780/v1, any key;
 docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:7780.`,
 		Example: `  outrider edge
-  outrider edge --cloud gpu1:7600 --draft llama-68m-q8_0.gguf --fallback draft
-  outrider edge --cloud gpu1:7600 --target big --draft small    # by name, see docs/configuration.md
+  outrider edge --config edge.yaml --cloud gpu1:7600     # with edge.tls for a cloud elsewhere, see docs/security.md
+  outrider edge --draft llama-68m-q8_0.gguf --fallback draft
+  outrider edge --target big --draft small    # by name, see docs/configuration.md
   outrider edge --draft none                      # the target works alone
   outrider edge --draft none --lookup always      # no draft model, but what the text repeats is proposed
   outrider edge --http 0.0.0.0:7780 --keys keys   # for other machines; "outrider keys add NAME --file keys" makes a key`,
@@ -72,7 +73,8 @@ docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:77
 	f.String("lookup", "auto", "proposals from what the text repeats: auto, off, or always: also without a draft (edge.lookup)")
 	f.String("cache", "", "folder that keeps the tokenizers of targets, or none; default: in the user's cache (edge.cache)")
 	f.Int("conversations", 64, "finished generations remembered for the next turn; 0: none (edge.conversations)")
-	bind(f, map[string]string{"conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "keys": "edge.keys", "origins": "edge.origins", "drain": "edge.drain", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
+	f.Bool("insecure", false, "serve other machines without keys, and send to a cloud without TLS (edge.insecure)")
+	bind(f, map[string]string{"insecure": "edge.insecure", "conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "keys": "edge.keys", "origins": "edge.origins", "drain": "edge.drain", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
 		"mode": "edge.mode", "privacy": "edge.privacy.action", "fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "translate": "edge.translate", "rule": "edge.rule", "objective": "edge.objective", "lookup": "edge.lookup"})
 	f.StringVar(&draft, "draft", "", "name, GGUF file or embedded model, or none (edge.draft)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, default, or target passes per token at most (edge.run_ahead)")
@@ -171,15 +173,12 @@ func (c *EdgeConfig) open(ctx context.Context) (l edgeListeners, err error) {
 		}
 	}
 	if c.HTTP == "" {
-		return l, nil
+		return l, c.guarded(l)
 	}
 	if l.web, err = listen(ctx, c.HTTP, "edge.http"); err != nil {
 		return l, err
 	}
-	if a, ok := l.web.Addr().(*net.TCPAddr); c.Keys == "" && (!ok || !a.IP.IsLoopback()) {
-		return l, usagef("edge.http is %s, which other machines reach: make a key with `outrider keys add NAME` and name its file with --keys (edge.keys), or use an address of 127.0.0.1", c.HTTP)
-	}
-	return l, nil
+	return l, c.guarded(l)
 }
 
 func (l edgeListeners) close() {

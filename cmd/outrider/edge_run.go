@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
+
+	"google.golang.org/grpc"
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/edge"
@@ -23,6 +26,7 @@ type edgeRun struct {
 	draft   *draftHost
 	sensors *sensors.Sensors
 	ledger  *edge.Ledger
+	dial    []grpc.DialOption // what is shown to the cloud
 
 	mu     sync.Mutex // over what the watcher of the routing files reads
 	router *router.Router
@@ -56,6 +60,12 @@ func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, load
 		return nil, err
 	}
 	var err error
+	if r.dial, err = run.credentials(); err != nil {
+		return nil, err
+	}
+	if err := run.cfg.Edge.plain(); err != nil {
+		return nil, err
+	}
 	if r.draft, err = r.launch(ctx, run.cfg); err != nil {
 		return nil, err
 	}
@@ -92,6 +102,11 @@ func (r *edgeRun) launch(ctx context.Context, c *Config) (*draftHost, error) {
 // config is what the edge makes of the configuration.
 func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	e := &c.Edge
+	dialled := *e
+	dialled.TLS = r.run.cfg.Edge.TLS // that of the start counts until a restart
+	if err := dialled.plain(); err != nil {
+		return edge.Config{}, err
+	}
 	fallback, err := edge.ParseFallback(e.Fallback)
 	if err != nil {
 		return edge.Config{}, usagef("edge.fallback: %w", err)
@@ -126,7 +141,7 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	}
 	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
-		Lookup: look, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: append(r.run.tracing.DialOptions(), tenantOption(e.Tenant)...), LogPrompts: c.Log.Prompts,
+		Lookup: look, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: slices.Concat(r.run.tracing.DialOptions(), tenantOption(e.Tenant), r.dial), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host

@@ -20,8 +20,12 @@ func newKeys() *cobra.Command {
 SDKs and chat apps do with theirs. The file holds hashes only, so a key is shown once, when it is made.
 
 An edge that other machines reach needs keys: outrider edge --http 0.0.0.0:7780 --keys FILE.
-Changes of the file count within a second, without a restart.`,
+Changes of the file count within a second, without a restart.
+
+The same files hold the tokens by which edges come into a cloud (cloud.tokens); there NAME is
+TENANT/EDGE, see docs/security.md.`,
 		Example: `  outrider keys add laptop
+  outrider keys add acme/laptop --file tokens    # a token for an edge, see cloud.tokens
   outrider keys list
   outrider keys remove laptop`,
 		Args: noArgs,
@@ -35,7 +39,7 @@ Changes of the file count within a second, without a restart.`,
 				return err
 			}
 			fmt.Fprintln(c.OutOrStdout(), key)
-			fmt.Fprintf(c.ErrOrStderr(), "The hash is in %s; an edge asks for keys with --keys %s (edge.keys).\n", file, file)
+			fmt.Fprintf(c.ErrOrStderr(), "The hash is in %s; an edge asks for keys with --keys %s (edge.keys), a cloud for tokens with cloud.tokens.\n", file, file)
 			return nil
 		}),
 		keysCommand("remove NAME", "Take a key back", 1, func(_ *cobra.Command, file, name string) error { return openai.RemoveKey(file, name) }),

@@ -130,6 +130,9 @@ func (s *sources) loadEnv(k *koanf.Koanf) error {
 	known := envKeys()
 	var unknown error
 	err := k.Load(env.Provider(".", env.Opt{Prefix: "OUTRIDER_", TransformFunc: func(name, value string) (string, any) {
+		if name == tokenVariable {
+			return "", nil
+		}
 		key, ok := known[name]
 		if !ok {
 			unknown = usagef("environment variable %s names no setting%s (see `outrider config --keys`)", name,

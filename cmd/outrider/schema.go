@@ -89,6 +89,8 @@ func keyTable() string {
 	}
 	b.WriteString("\nOf a pair, by its name in `pairs`:\n\n| key | meaning |\n|---|---|\n")
 	fields(&b, reflect.TypeFor[PairConfig]())
+	b.WriteString("\nOf a tenant, by its name in `cloud.tenants`:\n\n| key | meaning |\n|---|---|\n")
+	fields(&b, reflect.TypeFor[TenantConfig]())
 	b.WriteString("\nOf a model, by its name in `models`, in `cloud.targets` and as `edge.draft`:\n\n| key | meaning |\n|---|---|\n")
 	fields(&b, reflect.TypeFor[ModelConfig]())
 	return b.String()

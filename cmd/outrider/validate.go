@@ -19,7 +19,7 @@ import (
 // validate says which settings are out of range, and what the range is. What other commands need does
 // not matter to one: names of models are looked up when they are used.
 func (c *Config) validate() []error {
-	errs := c.tenantErrors()
+	errs := append(c.tenantErrors(), c.accessErrors()...)
 	for _, n := range []struct {
 		key   string
 		v     float64
