@@ -97,9 +97,13 @@ func Open(dir string, now func() time.Time) (*Authority, error) {
 	return a, nil
 }
 
-// CA, CRL and Dir say where an authority's files are.
-func (a *Authority) CA() string  { return a.path(caFile) }
+// CA is the file with the authority's certificate.
+func (a *Authority) CA() string { return a.path(caFile) }
+
+// CRL is the file that lists the revoked certificates.
 func (a *Authority) CRL() string { return a.path(crlFile) }
+
+// Dir is the authority's folder.
 func (a *Authority) Dir() string { return a.dir }
 
 func (a *Authority) path(name ...string) string {
