@@ -24,8 +24,9 @@ var rooms = map[string][]string{
 	"backend":     {"speculative", "grammar", "tokenizer", "gguf", "models", "proto", "telemetry"},
 	"drafter":     {"speculative", "grammar", "tokenizer", "backend"},
 	"cloud":       {"speculative", "grammar", "tokenizer", "backend", "drafter", "proto", "telemetry"},
-	"edge":        {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "edge/router", "perception/media", "proto", "telemetry"},
+	"edge":        {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "edge/router", "edge/reach", "perception/media", "proto", "telemetry"},
 	"edge/router": {},
+	"edge/reach":  {},
 	"perception":  {"proto", "backend", "perception/media"},
 	"bench":       {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "perception/media", "models", "gguf", "proto", "telemetry"},
 	"cmd":         {"speculative", "grammar", "tokenizer", "chat", "backend", "drafter", "cloud", "edge", "edge/router", "perception", "perception/media", "models", "gguf", "proto", "bench", "telemetry", "trust"},
@@ -39,6 +40,7 @@ var pure = map[string][]string{
 	"tokenizer":   {module + "gguf", "golang.org/x/text"},
 	"gguf":        {},
 	"grammar":     {},
+	"edge/reach":  {},
 	"edge/router": {"cel.dev/cel-go", "go.yaml.in/yaml/v3"},
 
 	"perception/media": {"github.com/rivo/uniseg"},

@@ -42,6 +42,9 @@ func (o *Origins) add(t GeneratedToken) {
 	}
 }
 
+// confirm counts a token of the device that the target said, too.
+func (o *Origins) confirm() { o.Device, o.Accepted = o.Device-1, o.Accepted+1 }
+
 func (o *Origins) cloud() int { return o.Accepted + o.Correction + o.Bonus + o.RunAhead }
 
 func (o *Origins) sum(p Origins) {

@@ -68,6 +68,7 @@ func (e *Edge) judgement(r *Request, window int) *judgement {
 		maps.Copy(f, router.TextFacts(last))
 		f["private.kinds"] = kindsOf(r.personal)
 	}
+	f["lot"] = e.link.gate.lot()
 	e.state(f)
 	j := &judgement{facts: f, text: last, confidence: router.NewConfidence(window)}
 	j.confidence.Facts(f)
@@ -119,6 +120,7 @@ func (e *Edge) state(f router.Facts) {
 	if rtt := time.Duration(e.link.rtt.Load()); rtt > 0 {
 		f["link.rtt_ms"] = float64(rtt.Microseconds()) / 1000
 	}
+	e.link.gate.facts(f)
 	e.seen.facts(f)
 	if t := e.c.Ledger.spent(); t > 0 || e.c.Prices != (Prices{}) {
 		f["cost.spent"] = t
@@ -195,7 +197,7 @@ func (s *session) outcome() {
 	judged, agreed := st.Compared, st.Agreed
 	if s.route.EscalatedAt > 0 { // what it wrote by itself says more
 		judged, agreed = s.route.Kept, s.route.Kept
-		if s.begun.parted {
+		if s.begun != nil && s.begun.parted {
 			judged++ // what follows was written after another text
 		}
 	}
@@ -209,6 +211,7 @@ func (s *session) outcome() {
 	f := maps.Clone(s.route.judge.facts)
 	s.route.judge.confidence.Facts(f)
 	delete(f, "score")
+	delete(f, "lot")
 	delete(f, "threshold")
 	s.e.c.Record(router.Record{Facts: f, Where: s.route.Where, Agreement: float64(agreed) / float64(judged), Tokens: judged})
 }

@@ -1,8 +1,8 @@
 package edge
 
 import (
-	"context"
 	"fmt"
+	"slices"
 
 	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/speculative"
@@ -38,7 +38,7 @@ func (s *session) beginOnDevice() {
 
 // newAlone prepares that the draft writes what follows the log. Errors wrap ErrDevice.
 func (s *session) newAlone(why string) (*aloneState, error) {
-	log := s.p.Log()
+	log := s.text()
 	a := &aloneState{length: len(log), limit: s.voc.draft.Info().ContextLength, why: why}
 	if n := s.e.link.contextOf(s.r.Model); n > 0 && !(s.route.Where == OnDevice && !s.route.trial) {
 		a.limit = min(a.limit, n) // a draft that sees the end of the text only knows no limit
@@ -73,6 +73,12 @@ func (s *session) tried(c speculative.Choice) {
 		s.escalate(d)
 		return
 	}
+	s.ration(why)
+}
+
+// ration gives out what the draft wrote as far as it is not held back, all of it at the end.
+func (s *session) ration(why speculative.Finish) {
+	t := s.alone.trial
 	if why != speculative.NotFinished {
 		s.show(len(t.all))
 		s.end(why, nil)
@@ -84,6 +90,15 @@ func (s *session) tried(c speculative.Choice) {
 	if s.r.Pending {
 		s.out.expect(t.all[t.shown:])
 	}
+}
+
+// wrote takes a token that the draft wrote for want of a cloud. It reports whether it ends the answer.
+func (s *session) wrote(t Token) bool {
+	a := s.alone
+	why := a.ender.Push(t, a.length)
+	a.trial.all = append(a.trial.all, t)
+	s.ration(why)
+	return why != speculative.NotFinished
 }
 
 // show gives out the draft's tokens up to the n-th.
@@ -109,27 +124,12 @@ func (s *session) escalate(d router.Decision) {
 	s.route.EscalatedAt, s.route.Shown = len(t.all), t.shown
 	s.e.c.Logger.Info("the cloud takes over from the draft", "request", s.request, "tokens", len(t.all), "shown", t.shown, "rule", d.Rule, "why", d.Why)
 	s.alone = nil
-	if s.pc.Depth < 0 { // what is written already is proposed all the same
-		s.pc.Depth, s.pc.GuessOnly = 0, true
-	}
 	if d.To == router.Cloud { // only what is written already is proposed
 		s.route.Where, s.pc.GuessOnly, s.look = InCloud, true, nil
 	}
-	log := append(s.p.Log(), t.all[:t.shown]...)
-	s.p = speculative.NewProposer(s.pc, log)
-	if t.shown > 0 {
-		if s.look != nil { // it follows the log from where it was told
-			s.look.l.Commit(t.all[:t.shown])
-			s.look.told = len(log)
-		}
-	}
 	s.begun = &draftText{at: t.at + t.shown, tokens: t.all[t.shown:]}
-	if s.r.Pending {
-		s.out.expect(s.begun.tokens)
-	}
-	s.dcancel() // the draft stops writing
-	s.dctx, s.dcancel = context.WithCancel(s.ctx)
-	s.openAt, s.lostAt = s.now(), s.now()
+	s.renew(slices.Concat(s.p.Log(), t.all[:t.shown]))
+	s.openAt = s.now()
 }
 
 // draftText is what the draft wrote before the cloud took over: a source of proposals that the draft
@@ -156,6 +156,14 @@ func (d *draftText) guess(log, path []Token) (speculative.Choice, bool) {
 		}
 	}
 	return speculative.Choice{Token: d.tokens[from+len(path)], Confidence: sureOf, Second: -1}, true
+}
+
+// rest is what of it lies beyond a log of n tokens, nothing once that says otherwise.
+func (d *draftText) rest(n int) []Token {
+	if d == nil || d.parted || n < d.at || n >= d.at+len(d.tokens) {
+		return nil
+	}
+	return d.tokens[n-d.at:]
 }
 
 // settle says whether a committed token is the one that the draft wrote.

@@ -47,7 +47,8 @@ type draftJob struct {
 	tail   []Token         // committed since the last job
 	work   speculative.Work
 	finish bool
-	limit  int // length of the log to finish at
+	limit  int     // length of the log to finish at
+	more   []Token // after the log, when finishing: written before, and not confirmed
 }
 
 type draftResult struct {
@@ -277,7 +278,7 @@ func (d *drafter) sleep(ctx context.Context, why string) {
 // finish writes the rest of the answer by the draft alone. It ends at the limit, at the draft's
 // context, when ctx is done, or with an error that pausing does not mend.
 func (d *drafter) finish(j draftJob) error {
-	full := slices.Clone(d.log)
+	full := slices.Concat(d.log, j.more)
 	limit := min(j.limit, d.m.Info().ContextLength)
 	for len(full) < limit && j.ctx.Err() == nil {
 		had := len(full)

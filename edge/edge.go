@@ -18,6 +18,7 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/chat"
 	"github.com/outrider-llm/outrider/edge/privacy"
+	"github.com/outrider-llm/outrider/edge/reach"
 	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/edge/sensors"
 	"github.com/outrider-llm/outrider/grammar"
@@ -227,6 +228,8 @@ type Status struct {
 	Cloud         string
 	RTT           time.Duration // to the cloud, 0: not measured
 	Fallback      Fallback      // what happens with no cloud in reach
+	Breaker       reach.State   // of the way to the cloud
+	Pressure      float64       // share of the work that the cloud is to be spared
 	Note          string        // what does not work as configured, and why
 }
 
@@ -234,9 +237,10 @@ type Status struct {
 const statusTimeout = 2 * time.Second
 
 // Status asks the cloud what it serves; a cloud out of reach is told in the note.
-func (e *Edge) Status(ctx context.Context) (Status, error) {
+func (e *Edge) Status(ctx context.Context) (s Status, _ error) {
 	e = e.current()
-	s := Status{Cloud: e.c.Cloud, Model: e.c.Model, Fallback: e.c.Fallback}
+	s = Status{Cloud: e.c.Cloud, Model: e.c.Model, Fallback: e.c.Fallback}
+	defer func() { s.Breaker, s.Pressure = e.link.gate.state(), e.link.gate.press(nil) }() // asking it tells
 	switch {
 	case e.c.Draft == nil && e.c.Lookup == LookupAlways:
 		s.Note = "no draft is configured: only what the text repeats is proposed"

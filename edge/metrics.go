@@ -29,6 +29,9 @@ type Metrics struct {
 
 	answers                             *prometheus.CounterVec // where
 	escalations                         prometheus.Counter
+	rejoined, confirmed, replaced       prometheus.Counter
+	breaker                             prometheus.Gauge
+	breakerOpened                       prometheus.Counter
 	passes, positions, spent, cloudOnly prometheus.Counter
 
 	prefixUnknown prometheus.Counter
@@ -92,6 +95,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	m.answers = counter("answers_total", "Answers, by where they ended: device, cooperative or cloud.", "where")
 	m.escalations = plain("escalations_total", "Answers that the device began and the cloud took over.")
+	m.rejoined = plain("rejoins_total", "Times that the cloud, back in reach, went on with an answer of the draft alone.")
+	m.confirmed = plain("verified_later_total", "Tokens of the draft alone that the target confirmed when it took over.")
+	m.replaced = plain("replaced_total", "Tokens of the draft alone that the target would not have said: replaced, or kept where they had been given out.")
+	m.breaker = gauge("breaker_state", "The circuit breaker of the way to the cloud: 0 closed, 1 probing, 2 open.")
+	m.breakerOpened = plain("breaker_opened_total", "Times that the cloud went out of reach.")
 	m.passes = plain("target_passes_total", "Passes of the target for finished generations.")
 	m.positions = plain("target_positions_total", "Tokens that the target scored for finished generations.")
 	m.spent = plain("cost_total", "Estimated cost of the cloud's work, in the unit of prices.*.")
@@ -117,7 +125,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
 		reg.MustRegister(m.requests, m.tokens, m.nodes, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
-			m.reconnects, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.answers, m.escalations, m.passes, m.positions, m.spent, m.cloudOnly, m.rtt, bytes, draft, queue, score, load, trip)
+			m.reconnects, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.answers, m.escalations, m.rejoined, m.confirmed, m.replaced,
+			m.breaker, m.breakerOpened, m.passes, m.positions, m.spent, m.cloudOnly, m.rtt, bytes, draft, queue, score, load, trip)
 	}
 	return m
 }

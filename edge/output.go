@@ -49,6 +49,9 @@ func (o *output) push(t GeneratedToken, silent bool) {
 	o.dirty = true
 }
 
+// verified notes that the target confirmed the first n tokens.
+func (o *output) verified(n int) { o.next.Verified, o.dirty = n, true }
+
 // text passes new text through the stop filter.
 func (o *output) text(s string) string {
 	if o.stopped {

@@ -99,17 +99,27 @@ func (s *session) up(o *outriderv1.Opened) {
 	t := o.GetTarget()
 	if v := s.voc.print; v != "" && t.GetVocabulary() != v {
 		s.e.learner.forget(s.r.Model)
-		s.end(speculative.NotFinished, fmt.Errorf("%w: target %s has %s, this edge %s: use a draft that was made for it",
-			ErrVocabulary, t.GetName(), t.GetVocabulary(), v))
+		err := fmt.Errorf("%w: target %s has %s, this edge %s: use a draft that was made for it",
+			ErrVocabulary, t.GetName(), t.GetVocabulary(), v)
+		if !s.bar(err) {
+			s.end(speculative.NotFinished, err)
+		}
 		return
 	}
 	if s.linked {
 		return // told twice
 	}
 	if k := s.r.Rule.Kind; o.GetRule() == nil && (k == speculative.Rejection || k == speculative.Lenient) {
-		s.end(speculative.NotFinished, fmt.Errorf("%w: %s knows no rule but coupled, it is older than this edge: update it, or leave out the rule",
-			ErrRefused, s.e.c.Cloud))
+		err := fmt.Errorf("%w: %s knows no rule but coupled, it is older than this edge: update it, or leave out the rule",
+			ErrRefused, s.e.c.Cloud)
+		if !s.bar(err) {
+			s.end(speculative.NotFinished, err)
+		}
 		return
+	}
+	s.e.link.gate.reached()
+	if s.alone != nil {
+		s.rejoin()
 	}
 	s.linked, s.whole = true, false
 	s.keepFor = time.Duration(o.GetKeepMs()) * time.Millisecond
@@ -117,7 +127,7 @@ func (s *session) up(o *outriderv1.Opened) {
 	s.e.link.learn(s.r.Model, t)
 	s.sum.ShapeDependent = t.GetShapeDependent()
 	if s.sum.Tokens > 0 && !o.GetExact() || s.sum.ShapeDependent {
-		s.sum.Exact = false
+		s.sum.Exact, s.inexact = false, true
 	}
 	if s.opened > 1 && s.sum.Target != "" {
 		s.out.dirty = true // the progress tells
@@ -155,7 +165,9 @@ func (s *session) lost(err error) {
 	if s.unknown(err) {
 		return
 	}
-	if s.linked {
+	if !s.linked {
+		s.e.link.gate.missed(err)
+	} else {
 		s.unlink()
 		s.out.dirty = true // the progress tells
 		s.p.LinkDown()
@@ -164,12 +176,15 @@ func (s *session) lost(err error) {
 		}
 	}
 	s.lastErr = err
+	s.full(err)
 	s.e.c.Metrics.losses.Inc()
 	if final := permanent(err, s.e.c.Cloud); final != nil {
 		if errors.Is(final, ErrVocabulary) {
 			s.e.learner.forget(s.r.Model) // the target was replaced: the next request asks anew
 		}
-		s.end(speculative.NotFinished, final)
+		if !s.bar(final) {
+			s.end(speculative.NotFinished, final)
+		}
 		return
 	}
 	delay := min(minReopen<<min(s.failures, 10), maxReopen)
@@ -196,7 +211,10 @@ func (s *session) patience() time.Duration {
 
 // outOfReach applies the fallback policy.
 func (s *session) outOfReach() {
-	why := reason(s.lastErr)
+	why, shut := s.e.link.gate.shut()
+	if !shut {
+		why = reason(s.lastErr)
+	}
 	if s.st != nil {
 		s.st.cancel()
 		<-s.st.over // at once: nothing of it waits for anything but its context
@@ -204,6 +222,9 @@ func (s *session) outOfReach() {
 			why = now
 		}
 		s.st = nil
+	}
+	if status.Code(s.lastErr) != codes.ResourceExhausted { // one that is full is in reach
+		s.e.link.gate.fail(why, true)
 	}
 	if s.fallback == FallbackDraft {
 		s.goAlone(why)

@@ -200,7 +200,10 @@ type TokenLogprob struct {
 type Event struct {
 	Tokens  []GeneratedToken // newly decided, in order
 	Pending string           // what the draft expects next; replaces what was told before
-	Tail    string           // text that was held back and follows that of all tokens; on the last event only
+	// Verified tells that the target confirmed the first so many tokens of the answer, among them some that had
+	// been given out unverified; 0: nothing of the kind.
+	Verified int
+	Tail     string // text that was held back and follows that of all tokens; on the last event only
 	// How it goes. An event of nothing else tells that the link was lost or is back.
 	Progress Progress
 }
@@ -223,8 +226,9 @@ type Summary struct {
 	LookedUp     int           // tokens proposed from the session's own text and the prediction
 	// Of the prediction: proposed tokens that the answer has, or has not, in their places.
 	PredictionAccepted, PredictionRejected int
-	Unverified                             int
-	Exact                                  bool // false when a resume met other numerics, unverified tokens were given, the rule is no strict one, or:
+	// Unverified tokens of the draft alone, and those that were so and have been confirmed since.
+	Unverified, Verified int
+	Exact                bool // false when a resume met other numerics, unverified tokens were given, the rule is no strict one, or:
 	// Rule in force. Lossless: every token has the target's distribution; Exact implies it.
 	Rule     speculative.Rule
 	Lossless bool

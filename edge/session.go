@@ -36,11 +36,12 @@ type session struct {
 	d       *drafter
 	dctx    context.Context // of its jobs
 	dcancel context.CancelFunc
-	busy    bool        // a job is under way
+	jobs    int         // under way
 	told    int         // length of the log that the drafter knows
 	alone   *aloneState // set once the draft finishes alone
 	look    *source     // of proposals besides the draft's; nil: none
 	begun   *draftText  // what the draft wrote before the cloud took over; nil: it did not
+	review  *review     // what of it was given out and is not confirmed; nil: none
 
 	// The link.
 	id       [16]byte
@@ -60,6 +61,7 @@ type session struct {
 	lastErr  error         // why the last stream ended
 
 	finished bool
+	inexact  bool // whatever becomes of unverified tokens
 	passes   passTimes
 	accepts  telemetry.Acceptance
 	err      error
@@ -110,7 +112,7 @@ func (s *session) wait(timer *time.Timer) {
 	var written <-chan speculative.Choice
 	if s.d != nil {
 		drafted = s.d.results
-		if s.alone != nil && len(s.out.next.Tokens) < maxUntaken {
+		if s.alone != nil && s.alone.started && len(s.out.next.Tokens) < maxUntaken {
 			written = s.d.written
 		}
 	}
@@ -156,10 +158,17 @@ func (s *session) act() time.Duration {
 	if at, ok := s.deadline(now); ok {
 		wake = min(wake, at)
 	}
-	if s.finished || s.alone != nil {
+	if s.finished {
 		return wake
 	}
+	if s.alone != nil {
+		return min(wake, s.seek(now))
+	}
 	if !s.linked {
+		if _, shut := s.e.link.gate.shut(); shut && s.fallback == FallbackDraft {
+			s.outOfReach()
+			return now
+		}
 		if after := s.patience(); after > 0 {
 			if now >= s.lostAt+after {
 				s.outOfReach()
@@ -222,13 +231,13 @@ func (s *session) send(size int, m *outriderv1.DecodeRequest) {
 func (s *session) draft(j draftJob) {
 	log := s.p.Log()
 	j.tail = slices.Clone(log[s.told:])
-	s.told, s.busy = len(log), true
+	s.told, s.jobs = len(log), s.jobs+1
 	s.d.jobs <- j // has room: one job at a time
 }
 
 // drafted takes the outcome of a job.
 func (s *session) drafted(r draftResult) {
-	s.busy = false
+	s.jobs--
 	switch {
 	case s.alone != nil:
 		s.aloneDone(r)
@@ -293,8 +302,13 @@ func (s *session) commit(m *outriderv1.Commit) {
 	f := s.p.Fates()[known:]
 	for i, t := range s.p.Log()[had:] {
 		s.settle(had+i, t)
-		if s.begun != nil && s.begun.settle(had+i, t) {
-			s.route.Kept++
+		s.compare(had+i, t)
+		if s.review.rest(had+i) != nil {
+			if !s.judged(had+i, t) {
+				s.part(had + i)
+				return
+			}
+			continue
 		}
 		t := GeneratedToken{ID: t, Fate: f[i].Fate, Late: f[i].Late}
 		if at := had + i - c.Start; c.Logprobs != nil {
@@ -309,6 +323,19 @@ func (s *session) commit(m *outriderv1.Commit) {
 	s.expect()
 }
 
+// compare settles what the draft wrote alone at a position.
+func (s *session) compare(position int, t Token) {
+	rest := s.begun.rest(position)
+	switch {
+	case rest == nil:
+	case s.begun.settle(position, t):
+		s.route.Kept++
+		s.e.c.Metrics.confirmed.Inc()
+	default:
+		s.e.c.Metrics.replaced.Add(float64(len(rest)))
+	}
+}
+
 // observe takes note of how a pass went.
 func (s *session) observe(c speculative.Commit) {
 	s.passes.add(c)
@@ -317,6 +344,7 @@ func (s *session) observe(c speculative.Commit) {
 		return // several passes in one, after a resume
 	}
 	s.e.seen.commit(c)
+	s.e.link.gate.waited(c.Queue)
 	accepted := 0
 	for _, f := range c.Fates {
 		if f == speculative.Accepted {

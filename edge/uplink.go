@@ -29,6 +29,7 @@ type uplink struct {
 	heard    atomic.Int64    // when anything last arrived, nanoseconds since began
 	rtt      atomic.Int64    // nanoseconds, 0: not measured
 	began    time.Time
+	gate     gate
 	told     func(model, vocabulary string, tokenizer []byte) // hears of each target that the cloud tells of
 
 	mu       sync.Mutex
@@ -41,6 +42,7 @@ type uplink struct {
 
 func newUplink(ctx context.Context, c *Config) (*uplink, error) {
 	l := &uplink{c: c, address: c.Cloud, ctx: ctx, began: time.Now(), contexts: map[string]int{}}
+	l.gate.l = l
 	var err error
 	if l.conn, err = l.dial(c.Cloud); err != nil {
 		return nil, fmt.Errorf("cannot use the cloud address %q: %w", c.Cloud, err)
@@ -77,7 +79,9 @@ func (l *uplink) release() {
 	l.mu.Unlock()
 }
 
-func (l *uplink) hear() { l.heard.Store(int64(time.Since(l.began))) }
+func (l *uplink) now() time.Duration { return time.Since(l.began) }
+
+func (l *uplink) hear() { l.heard.Store(int64(l.now())) }
 
 // slowest is the rate, in bytes per second, below which an upload makes a link count as silent.
 const slowest = 128 << 10
@@ -132,6 +136,7 @@ func (l *uplink) ping(conn *grpc.ClientConn) {
 		l.rtt.Store(int64(took))
 		l.c.Metrics.rtt.Set(took.Seconds())
 		l.c.Metrics.roundTrip.Observe(took.Seconds())
+		l.gate.roundTrip(took)
 		return
 	}
 	if status.Code(err) != codes.DeadlineExceeded || l.ctx.Err() != nil || l.silent() < l.c.LinkTimeout/2 || conn.GetState() != connectivity.Ready {
@@ -169,6 +174,7 @@ func (l *uplink) redirect(address string) error {
 	fresh.Connect()
 	old := l.conn
 	l.conn, l.address = fresh, address
+	l.gate.reached() // as far as is known of the other one
 	l.watching.Go(func() {
 		old.WaitForStateChange(l.ctx, connectivity.Ready) // at once when it is not ready
 		_ = old.Close()                                   // its streams end and are opened again
@@ -177,12 +183,13 @@ func (l *uplink) redirect(address string) error {
 }
 
 // list asks the cloud what it serves.
-func (l *uplink) list(ctx context.Context, conn *grpc.ClientConn) ([]*outriderv1.TargetInfo, error) {
-	r, err := outriderv1.NewDecodeServiceClient(conn).ListModels(ctx, &outriderv1.ListModelsRequest{})
+func (l *uplink) list(ctx context.Context, conn *grpc.ClientConn, options ...grpc.CallOption) ([]*outriderv1.TargetInfo, error) {
+	r, err := outriderv1.NewDecodeServiceClient(conn).ListModels(ctx, &outriderv1.ListModelsRequest{}, options...)
 	if err != nil {
 		return nil, err
 	}
 	l.hear()
+	l.gate.reached()
 	for i, t := range r.GetModels() {
 		if pending(t) != "" {
 			continue // nothing is known of it

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,6 +131,9 @@ func (e *Edge) ask(ctx context.Context, model string, r *Request) (*vocabulary, 
 	wait := patienceOf(&e.c, r.Fallback)
 	if guess {
 		wait = guessWait
+		if _, shut := e.link.gate.shut(); shut && cmp.Or(r.Fallback, e.c.Fallback) == FallbackDraft {
+			return e.c.given(), nil
+		}
 	}
 	if r.Deadline > 0 && (wait == 0 || r.Deadline < wait) {
 		wait = r.Deadline

@@ -9,6 +9,7 @@ import (
 type outrider struct {
 	Tokens   []token   `json:"tokens,omitempty"`
 	Pending  *string   `json:"pending,omitempty"`
+	Verified int       `json:"verified,omitempty"` // the target confirmed so many tokens of the answer, unverified ones among them
 	Progress *progress `json:"progress,omitempty"`
 }
 
@@ -57,7 +58,7 @@ func (x extension) outriderOf(d *delta) *outrider {
 	}
 	o := &outrider{}
 	if x.tokens {
-		o.Tokens = tokensOf(d.tokens)
+		o.Tokens, o.Verified = tokensOf(d.tokens), d.verified
 	}
 	if x.pending {
 		o.Pending = &d.pending

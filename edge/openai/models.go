@@ -178,7 +178,7 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"targets": targets, "model": s.models.name(r.Context(), ""), "draft": st.Draft,
 		"draft_numerics": st.DraftNumerics, "cloud": st.Cloud, "rtt_ms": ms(st.RTT), "mode": mode, "note": st.Note,
-		"fallback": st.Fallback.String(), "perception": s.senses.status(), "supports": s.supports(st.Draft != "")})
+		"fallback": st.Fallback.String(), "breaker": st.Breaker.String(), "cloud_pressure": st.Pressure, "perception": s.senses.status(), "supports": s.supports(st.Draft != "")})
 }
 
 // supports says which values of the extension's fields mean something here.

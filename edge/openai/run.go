@@ -17,6 +17,7 @@ type delta struct {
 	parts    []part
 	tokens   []edge.GeneratedToken
 	pending  string
+	verified int
 	progress edge.Progress
 	at       int // bytes of raw text before it
 }
@@ -116,7 +117,7 @@ func finishOf(f speculative.Finish) string {
 
 // take adds an event.
 func (a *answer) take(e edge.Event) *delta {
-	d := &delta{tokens: e.Tokens, pending: e.Pending, progress: e.Progress, at: a.raw}
+	d := &delta{tokens: e.Tokens, pending: e.Pending, verified: e.Verified, progress: e.Progress, at: a.raw}
 	for _, t := range e.Tokens {
 		a.steps.add(t)
 		text := t.Text

@@ -97,6 +97,7 @@ type outriderMetrics struct {
 	Passes        int       `json:"target_passes"`
 	Positions     int       `json:"target_positions"`
 	Unverified    int       `json:"unverified_tokens"`
+	Verified      int       `json:"verified_later_tokens,omitempty"` // given out unverified, and confirmed since
 	Target        string    `json:"target"`
 	Numerics      string    `json:"numerics"`
 	Pace          string    `json:"pace,omitempty"`
@@ -118,6 +119,7 @@ func metricsOf(answers []*answer, draft string) *metrics {
 		o.Drafted, o.Late, o.Stale = o.Drafted+sum.Drafted, o.Late+u.Late, o.Stale+u.Stale
 		o.CloudDrafted, o.CloudAccepted = o.CloudDrafted+u.OwnJudged, o.CloudAccepted+u.OwnAccepted
 		o.Passes, o.Positions, o.Unverified = o.Passes+u.Passes, o.Positions+u.Positions, o.Unverified+sum.Unverified
+		o.Verified += sum.Verified
 		if sum.Routing.Where != "" {
 			if o.Account == nil {
 				o.Account = &account{}

@@ -43,6 +43,8 @@ var catalogue = [...]Fact{
 	{"link.rtt_ms", Number, "round trip to the cloud, milliseconds"},
 	{"cloud.load", Number, "sessions that shared the cloud's last step"},
 	{"cloud.queue_ms", Number, "wait for the cloud's last step, milliseconds"},
+	{"cloud.pressure", Number, "share of the work that a slow or full cloud is to be spared, 0 to 1; moves gradually"},
+	{"lot", Number, "of the request, 0 to 1, evenly spread: `cloud.pressure > lot` holds for that share of them"},
 	{"device.battery", Number, "charge, 0 to 1"},
 	{"device.charging", Flag, "on mains"},
 	{"device.temperature", Number, "of the hottest zone, degrees Celsius"},

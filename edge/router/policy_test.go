@@ -54,6 +54,9 @@ func TestDefaultPolicy(t *testing.T) {
 		{with("prompt.tools", true), Cooperative, "exacting"},
 		{with("draft.agreement", 0.1), Cooperative, "strangers"},
 		{with("prompt.tokens", 5000.0), Cooperative, "long"},
+		{with("prompt.tokens", 5000.0, "cloud.pressure", 0.5, "lot", 0.4), TryDevice, "brown-out"},
+		{with("prompt.tokens", 5000.0, "cloud.pressure", 0.5, "lot", 0.6), Cooperative, "long"},
+		{with("prompt.tools", true, "cloud.pressure", 0.5, "lot", 0.4), Cooperative, "exacting"},
 	} {
 		if d := p.Begin(c.f); d.To != c.to || d.Rule != c.rule || d.Why == "" {
 			t.Errorf("%v: %+v, want %s by %s", c.f, d, c.to, c.rule)
@@ -66,6 +69,10 @@ func TestDefaultPolicy(t *testing.T) {
 		c.Facts(f)
 		if d, ok := p.During(f); ok != (i >= 11) || ok && d.Rule != "doubtful" {
 			t.Errorf("after %d tokens: %v %v", i+1, d, ok)
+		}
+		f["cloud.pressure"], f["lot"] = 0.3, 0.2
+		if d, ok := p.During(f); ok {
+			t.Errorf("a cloud to be spared takes over: %v", d)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func featuresOf(examples []Example) []Feature {
 	for _, f := range catalogue {
 		switch f.Kind {
 		case Number:
-			if f.Name != "score" && f.Name != "threshold" {
+			if f.Name != "score" && f.Name != "threshold" && f.Name != "lot" {
 				out = append(out, numberFeature(f.Name, examples)...)
 			}
 		case Flag:
