@@ -79,6 +79,15 @@ verify: build cross ## What is slow: cross builds, many seeds, mutants, faults, 
 	@[ -n "$$YZMA_LIB" ] || $(MAKE) llamacpp || echo "llama.cpp's libraries are not to be had: its tests will skip"
 	@[ -n "$$YZMA_LIB" ] || [ ! -e $(LLAMACPP) ] || export YZMA_LIB=$(LLAMACPP); PATH="$(CURDIR)/bin:$$PATH" \
 	OUTRIDER_VERIFY=1 $(GO) test -tags verify -timeout 30m -count=1 $(PACKAGES)
+	cd test/deploy && $(GO) test -count=1 ./...
+
+# Packages, a bill of materials and checksums of what make cross has built; VERSION names them.
+VERSION ?= 0.0.0
+.PHONY: release
+release: cross ## Debian packages, SBOM and SHA256SUMS into dist/ (VERSION=1.0.0)
+	@for a in amd64 arm64 riscv64; do $(GO) run -C test/deploy ./pack -root $(CURDIR) -binary dist/linux-$$a/outrider -arch $$a -version $(VERSION) -out dist/outrider_$(VERSION)_$$a.deb || exit 1; done
+	@cd test/deploy && $(GO) tool cyclonedx-gomod bin -json -output $(CURDIR)/dist/outrider.cdx.json $(CURDIR)/dist/linux-amd64/outrider
+	@cd dist && sha256sum *.deb *.json */outrider* > SHA256SUMS && cat SHA256SUMS
 
 .PHONY: bench-tables
 bench-tables: build ## Make the generated tables of docs/benchmarks.md anew (a minute)
