@@ -90,7 +90,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.DurationVar(&f.sequence, "target-sequence", 0, "and for each session in it this")
 	s.DurationVar(&f.draft, "draft-token", 4*time.Millisecond, "a drafted token takes this on the edge")
 	f.agreement.rate = 0.8
-	s.Var(&f.agreement, "agreement", "how often the draft's first choice is the target's, on average; or trace:FILE, what `outrider bench record` wrote of a real pair")
+	s.Var(&f.agreement, "agreement", "how often the draft's first choice is the target's, on average; or trace:FILE, what 'outrider bench record' wrote of a real pair")
 	s.Float64Var(&f.spread, "agreement-spread", 1.5, "at each position it is drawn from Beta(mean x this, (1-mean) x this); 0: the same everywhere")
 	s.StringVar(&f.confidence, "confidence", "calibrated", "what the draft's confidence tells: calibrated, noisy or none")
 	s.Float64Var(&f.second, "second-choice", 0.5, "of the misses, how often the draft's second choice is right")

@@ -55,7 +55,7 @@ const MaxNames = 10000
 // Detector finds personal data. It may be used by many goroutines at once.
 type Detector struct {
 	rules   []rule
-	names   names
+	names   *names
 	regions []string
 }
 

@@ -15,6 +15,12 @@ import (
 //go:embed testdata/labelled.jsonl
 var labelled string
 
+// blind has the same form. It was written without a look at the rules or at labelled; the rules were then
+// mended in general where they failed on it (docs/privacy.md has the figures before and after).
+//
+//go:embed testdata/blind.jsonl
+var blind string
+
 var mark = regexp.MustCompile(`\{(email|phone|card|iban|national_id|api_key|name)\|([^}]*)\}`)
 
 // unmark gives the plain text and what is marked in it.
@@ -33,13 +39,21 @@ func unmark(s string) (text string, want []Finding) {
 
 // TestPrecisionAndRecall counts a finding as right when kind and place are those of the label.
 func TestPrecisionAndRecall(t *testing.T) {
-	d := detector(t, "Ada Lovelace", "王小明", "欧阳娜娜", "Bluebird")
+	for name, lines := range map[string]string{"labelled": labelled, "blind": blind} {
+		t.Run(name, func(t *testing.T) {
+			score(t, detector(t, "Ada Lovelace", "王小明", "欧阳娜娜", "Bluebird"), lines)
+		})
+	}
+}
+
+func score(t *testing.T, d *Detector, lines string) {
+	t.Helper()
 	type count struct{ right, wrong, missed int }
 	of := map[Kind]*count{}
 	for _, k := range Kinds() {
 		of[k] = &count{}
 	}
-	for line := range strings.Lines(labelled) {
+	for line := range strings.Lines(lines) {
 		var s string
 		if err := json.Unmarshal([]byte(line), &s); err != nil {
 			t.Fatal(err)

@@ -16,9 +16,11 @@ func secrets() []rule {
 	assigned := rule{kind: APIKey, name: "assigned", gate: func(t string) bool { return strings.ContainsAny(t, ":=是为") }, group: 1, check: random, loose: true, longer: keyByte,
 		re: regexp.MustCompile(`(?i)(?:api[_\- ]?key|secret(?:[_\- ]?key)?|access[_\- ]?(?:key|token)|auth[_\- ]?token|client[_\- ]?secret|private[_\- ]?key|token|密钥|令牌)["']?\s{0,3}(?::=|=>|=|:|：| is |是|为)\s{0,3}["'` + "`" + `]?([A-Za-z0-9_\-+/=.~]{16,200})`)}
 	password := rule{kind: APIKey, name: "password", group: 1, check: secretWord, loose: true, longer: keyByte, gate: func(t string) bool { return strings.ContainsAny(t, ":=是为") || strings.Contains(t, " is ") },
-		re: regexp.MustCompile(`(?i)(?:\bpass(?:word|wd|phrase|code)?|\bpwd|密码|口令)["']?\s{0,3}(?::=|=|:|：|\sis\s|是|为)\s{0,3}["'` + "`" + `]?([^\s"'` + "`" + `，。；、,;)]{6,200})`)}
+		re: regexp.MustCompile(`(?i)(?:\bpass(?:word|wd|phrase|code)?|\bpwd|密码|口令)["']?\s{0,3}(?::=|=|:|：|\sis\s|是|为)\s{0,3}["'` + "`" + `]?([!#-&*+\-./0-:<-_a-~(]{5,199}[!#-&*+\-./0-:<-_a-~])`)} // ASCII but quotes, comma, semicolon and )
 	inURL := rule{kind: APIKey, name: "url_password", group: 1, loose: true, gate: holding("://"),
 		re: regexp.MustCompile(`\b[a-z][a-z0-9+]{1,15}://[^\s/:@]{1,}:([^\s/@]{3,128})@`)}
+	onLine := rule{kind: APIKey, name: "command_password", group: 1, loose: true, check: func(m string) bool { return !placeholderLike(m) && !strings.HasPrefix(m, "$") }, gate: holding("-u", "--user", "--proxy-user"),
+		re: regexp.MustCompile(`(?:^|\s)(?:-[uU] ?|--(?:proxy-)?user[ =])["']?[A-Za-z0-9_.@+\-]{1,64}:([^\s"':/][^\s"']{4,127})`)}
 	return []rule{
 		key("openai", `sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_\-]{20,}`, "sk-"),
 		key("anthropic", `sk-ant-[A-Za-z0-9_\-]{20,}`, "sk-ant-"),
@@ -39,7 +41,7 @@ func secrets() []rule {
 		key("jwt", `eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{10,}`, "eyJ"),
 		{kind: APIKey, name: "bearer", group: 1, loose: true, gate: holding("earer "), check: random, longer: keyByte,
 			re: regexp.MustCompile(`[Bb]earer ([A-Za-z0-9_\-+/=.~]{16,200})`)},
-		private, assigned, password, inURL,
+		private, assigned, password, inURL, onLine,
 	}
 }
 
