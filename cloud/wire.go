@@ -331,7 +331,7 @@ func logprobsProto(in []*speculative.Logprobs) []*outriderv1.Logprobs {
 // commitProto converts a commit for the wire.
 func commitProto(c speculative.Commit) *outriderv1.Commit {
 	m := &outriderv1.Commit{
-		Start: uint32(c.Start), JudgedNode: uint32(c.JudgedNode), Load: uint32(c.Load),
+		Start: uint32(c.Start), JudgedNode: uint32(c.JudgedNode), Heard: uint32(c.Heard), Load: uint32(c.Load),
 		QueueUs: micros(c.Queue), ScoreUs: micros(c.Score), Finish: outriderv1.Finish(c.Finish),
 		Tokens: make([]uint32, len(c.Tokens)), Fates: make([]outriderv1.Fate, len(c.Fates)),
 	}

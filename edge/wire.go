@@ -43,7 +43,7 @@ func commitFromProto(m *outriderv1.Commit) (speculative.Commit, error) {
 	if m.GetFinish() < 0 || m.GetFinish() > outriderv1.Finish_FINISH_CANCELLED {
 		return bad("finish %d is unknown", m.GetFinish())
 	}
-	c := speculative.Commit{Start: int(m.GetStart()), JudgedNode: int(min(m.GetJudgedNode(), math.MaxInt32)),
+	c := speculative.Commit{Start: int(m.GetStart()), JudgedNode: int(min(m.GetJudgedNode(), math.MaxInt32)), Heard: int(min(m.GetHeard(), math.MaxInt32)),
 		Queue: time.Duration(m.GetQueueUs()) * time.Microsecond, Score: time.Duration(m.GetScoreUs()) * time.Microsecond,
 		Load: int(min(m.GetLoad(), math.MaxInt32)), Finish: speculative.Finish(m.GetFinish()), Usage: usageFromProto(m.GetUsage())}
 	var ok bool

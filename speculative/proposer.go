@@ -50,6 +50,7 @@ type Proposer struct {
 	linked   bool
 	acked    int
 	flushed  Time
+	pace     pacing
 	perToken time.Duration // smoothed draft time
 	cal      calibrator
 	agree    agreement
@@ -88,6 +89,7 @@ func NewProposer(c ProposerConfig, prompt []Token) *Proposer {
 	p := &Proposer{c: c, log: slices.Clone(prompt), start: len(prompt), acked: len(prompt), flushed: -time.Hour}
 	p.root = &node{pos: len(prompt) - 1, number: -1, firstTok: -1}
 	p.epoch, p.pay.worth = len(prompt), c.Worth
+	p.pace = pacing{gap: c.Gap, least: c.Gap}
 	return p
 }
 
@@ -119,6 +121,7 @@ func (p *Proposer) Stats() ProposerStats {
 // the one that the cloud grants, 0 for the configured one.
 func (p *Proposer) LinkUp(window int) {
 	p.linked = true
+	p.pace.reset()
 	if window > 0 {
 		p.c.Window = min(p.c.Window, window)
 	}
@@ -233,6 +236,7 @@ func (p *Proposer) next(draft bool) *node {
 // Commit applies a commit. An overlap with the log must agree with it (ErrDiverged); a gap is
 // ErrProtocol.
 func (p *Proposer) Commit(c Commit) error {
+	p.pace.heard = max(p.pace.heard, c.Heard)
 	if c.Start < 0 || c.Start > len(p.log) {
 		return protocolError("commit at %d leaves a gap after %d", c.Start, len(p.log))
 	}
@@ -300,6 +304,7 @@ func (p *Proposer) Ready(now Time) Ready {
 		p.acked = len(p.log)
 		r.Ack = p.acked
 	}
+	p.pace.look(now)
 	if at, ok := p.flushAt(now); ok {
 		if at <= now {
 			r.Send = p.flush(now)
@@ -315,6 +320,9 @@ func (p *Proposer) Ready(now Time) Ready {
 func (p *Proposer) flushAt(now Time) (Time, bool) {
 	if len(p.unsent) == 0 || p.inFlight() >= p.c.Window {
 		return 0, false
+	}
+	if p.pace.gap > p.c.Gap { // a slow uplink
+		return max(now, p.flushed+p.pace.gap), true
 	}
 	if p.drafting == nil || p.perToken >= p.c.Gap {
 		return now, true
@@ -349,6 +357,7 @@ func (p *Proposer) flush(now Time) *Propose {
 	}
 	p.unsent = slices.Delete(p.unsent, 0, fit)
 	p.flushed = now
+	p.pace.send(now)
 	p.stats.Sent += len(m.Tokens)
 	p.stats.Messages++
 	return m

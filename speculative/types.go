@@ -115,6 +115,7 @@ type Commit struct {
 	Fates      []Fate      // one per token
 	Logprobs   []*Logprobs // one per token, nil when not asked for
 	JudgedNode int         // nodes of the newest epoch that had arrived when the step began
+	Heard      int         // proposals of the stream that had arrived when the commit was made; 0: not told
 	Queue      time.Duration
 	Score      time.Duration
 	Load       int // sessions in the step

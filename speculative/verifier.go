@@ -59,6 +59,7 @@ type Verifier struct {
 	committed Time          // when the last commit was made
 	answered  bool          // a proposal has arrived since
 	gather    gather
+	heard     int     // proposals of this stream
 	offered   Time    // when the segment under way was offered
 	spare     float64 // Patience's share of the time saved and not yet spent, in nanoseconds
 }
@@ -182,6 +183,7 @@ func (v *Verifier) Propose(now Time, m *Propose) error {
 	if m.Epoch > len(v.log) {
 		return protocolError("epoch %d is beyond the log's length %d", m.Epoch, len(v.log))
 	}
+	v.heard++
 	if v.finish != NotFinished {
 		return nil
 	}

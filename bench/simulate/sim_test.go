@@ -125,7 +125,7 @@ func TestRefused(t *testing.T) {
 func TestFewPasses(t *testing.T) {
 	for _, rtt := range []time.Duration{10, 20, 50, 100, 150, 200} {
 		c := standard(rtt * time.Millisecond)
-		c.Sessions = 30
+		c.Sessions = 20
 		fastest := measure(t, c)
 		c.RunAhead = deferred
 		bounded := measure(t, c)
@@ -133,7 +133,7 @@ func TestFewPasses(t *testing.T) {
 		balanced := measure(t, c)
 		t.Logf("RTT %3d ms: fastest %.3f of cloud-only, %.3f passes; deferred %.3f, %.3f; balanced %.3f, %.3f",
 			rtt, fastest.ratio, fastest.passes, bounded.ratio, bounded.passes, balanced.ratio, balanced.passes)
-		if bounded.passes > 0.30 || bounded.ratio > 1.1 {
+		if bounded.passes > 0.30 || bounded.ratio > 1.15 {
 			t.Errorf("RTT %d ms, deferred: %.3f passes a token, %.3f of cloud-only", rtt, bounded.passes, bounded.ratio)
 		}
 		if balanced.ratio > 1.1*fastest.ratio || balanced.passes > fastest.passes {

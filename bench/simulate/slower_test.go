@@ -24,7 +24,7 @@ func full() bool { return os.Getenv("OUTRIDER_VERIFY") != "" }
 // Under no objective does speculation cost more than 2 % of the time that streaming takes, however seldom the
 // draft is right, however slow it is, however long the link, and when that changes in mid-session.
 func TestNeverSlower(t *testing.T) {
-	rtts, agreements, seeds := []time.Duration{2, 50, 200, 500}, []float64{0, 0.1, 0.3, 0.6, 1}, 1
+	rtts, agreements, seeds := []time.Duration{2, 50, 200, 500}, []float64{0, 0.3, 1}, 1
 	if full() {
 		rtts, agreements, seeds = []time.Duration{0, 1, 5, 20, 50, 80, 120, 200, 350, 500}, []float64{0, 0.02, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1}, 4
 	}

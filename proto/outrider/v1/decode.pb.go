@@ -1581,7 +1581,10 @@ type Commit struct {
 	Finish Finish `protobuf:"varint,8,opt,name=finish,proto3,enum=outrider.v1.Finish" json:"finish,omitempty"`
 	Usage  *Usage `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
 	// One per token when the session asks for them and the target knows them.
-	Logprobs      []*Logprobs `protobuf:"bytes,10,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs []*Logprobs `protobuf:"bytes,10,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Proposals of this stream that had arrived when the commit was made, so that an edge notices when its
+	// uplink queues them; 0: not told.
+	Heard         uint32 `protobuf:"varint,11,opt,name=heard,proto3" json:"heard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1684,6 +1687,13 @@ func (x *Commit) GetLogprobs() []*Logprobs {
 		return x.Logprobs
 	}
 	return nil
+}
+
+func (x *Commit) GetHeard() uint32 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
 }
 
 // Usage counts one session's work, sent with finish. Same words as docs and metrics.
@@ -2259,7 +2269,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\x0e2\x18.outrider.v1.TargetStateR\x05state\x12!\n" +
 	"\fload_percent\x18\t \x01(\rR\vloadPercent\x12\x18\n" +
 	"\aproblem\x18\n" +
-	" \x01(\tR\aproblem\"\xd4\x02\n" +
+	" \x01(\tR\aproblem\"\xea\x02\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12'\n" +
@@ -2272,7 +2282,8 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x06finish\x18\b \x01(\x0e2\x13.outrider.v1.FinishR\x06finish\x12(\n" +
 	"\x05usage\x18\t \x01(\v2\x12.outrider.v1.UsageR\x05usage\x121\n" +
 	"\blogprobs\x18\n" +
-	" \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\"\xea\x02\n" +
+	" \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\x12\x14\n" +
+	"\x05heard\x18\v \x01(\rR\x05heard\"\xea\x02\n" +
 	"\x05Usage\x12\x18\n" +
 	"\adrafted\x18\x01 \x01(\x04R\adrafted\x12\x16\n" +
 	"\x06judged\x18\x02 \x01(\x04R\x06judged\x12\x1a\n" +
