@@ -145,6 +145,13 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host
+		step, position, err := e.Draft.pace()
+		if err != nil {
+			return edge.Config{}, err
+		}
+		if step > 0 || position > 0 {
+			out.Draft = backend.Paced(d.host, step, position)
+		}
 	}
 	if e.Router.Record != "" {
 		out.Record = (&recorder{path: e.Router.Record, log: r.run.log}).add
