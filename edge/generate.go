@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"slices"
@@ -137,10 +138,7 @@ func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabu
 	if r.Rule.Kind == speculative.RuleDefault {
 		s.r.Rule = e.c.Rule
 	}
-	if r.Objective == speculative.ObjectiveDefault {
-		s.r.Objective = e.c.Objective
-	}
-	s.r.Stop = slices.Clone(r.Stop)
+	s.r.Objective, s.r.Stop = cmp.Or(r.Objective, e.c.Objective), slices.Clone(r.Stop)
 	s.out = newOutput(voc.tok, s.r.Stop, len(r.Messages) > 0)
 	s.sum = Summary{PromptTokens: len(prompt), Rule: s.r.Rule, Exact: s.r.Rule.Strict(r.Params.Temperature), Lossless: s.r.Rule.Kind != speculative.Lenient}
 	_, _ = rand.Read(s.id[:]) // never fails

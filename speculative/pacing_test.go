@@ -41,7 +41,7 @@ func carry(p *pacing, now *Time, n int, each, way time.Duration) (gap, queue tim
 func TestPacing(t *testing.T) {
 	for _, way := range []time.Duration{time.Millisecond, 100 * time.Millisecond} {
 		p := pacing{gap: DefaultGap, least: DefaultGap}
-		now := Time(time.Second)
+		now := time.Second
 		if gap, _ := carry(&p, &now, 300, time.Millisecond, way); gap != DefaultGap {
 			t.Errorf("one way %v, a fast uplink: %v between proposals", way, gap)
 		}

@@ -66,13 +66,14 @@ type TokenFate struct {
 
 // ProposerStats counts what the edge did.
 type ProposerStats struct {
-	Drafted  int // tokens drafted
-	Guessed  int // tokens that Guess brought
-	Sent     int // nodes sent
-	Messages int // Propose messages
-	Compared int // committed tokens in whose place the draft had made a choice
-	Agreed   int // of those, where it had chosen the same
-	Depth    int // current bound: 0 while drafting does not pay
+	Drafted  int           // tokens drafted
+	Guessed  int           // tokens that Guess brought
+	Sent     int           // nodes sent
+	Messages int           // Propose messages
+	Compared int           // committed tokens in whose place the draft had made a choice
+	Agreed   int           // of those, where it had chosen the same
+	Depth    int           // current bound: 0 while drafting does not pay
+	Slow     time.Duration // least time between proposals that a slow uplink makes necessary, 0: none
 }
 
 // NewProposer begins a session whose log so far is prompt (at least one token).
@@ -108,6 +109,9 @@ func (p *Proposer) Usage() Usage { return p.usage }
 // Stats returns the edge's counters.
 func (p *Proposer) Stats() ProposerStats {
 	s := p.stats
+	if p.pace.gap > p.c.Gap {
+		s.Slow = p.pace.gap
+	}
 	if p.pay.resumeAt == 0 && p.c.Depth >= 0 {
 		s.Depth = p.c.Window
 		if p.c.Depth > 0 {

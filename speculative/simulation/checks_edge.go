@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"slices"
-	"time"
 
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -232,10 +231,7 @@ func (s *Sim) i12Drafted(x *session, before []speculative.Draft, c speculative.C
 	}
 }
 
-// mostPace is how long a proposal may wait for the one before to get through a slow uplink.
-const mostPace = 160 * time.Millisecond
-
-// i12AtRest: while drafting rests and the link is up nothing is left unsent but for a moment, and drafting rests only
+// i12AtRest: while drafting rests and the link is up nothing is left unsent, but for a moment over a slow uplink, and drafting rests only
 // when there is a reason.
 func (s *Sim) i12AtRest(x *session) {
 	e := &x.edge
@@ -247,9 +243,10 @@ func (s *Sim) i12AtRest(x *session) {
 		root = slices.Index(e.sent.nodes, hashOf(e.p.Log()))
 	}
 	full := e.linked && len(e.sent.nodes)-(root+1) >= e.window
+	slow := e.p.Stats().Slow
+	paced := slow > 0 && e.wake > s.now && e.wake <= s.now+slow
 	drafts := e.p.Drafts()
 	for _, d := range drafts {
-		paced := e.wake > s.now && e.wake <= s.now+mostPace
 		if e.linked && d.Number < 0 && !full && !paced {
 			s.violate("I12", x, "drafting rests and token %d at %d is unsent", d.Token, d.Position)
 			return
