@@ -62,8 +62,10 @@ func dimensions() []dimension {
 			}
 			return nil
 		}},
-		{"run-ahead", "1", "target passes per token at most", "", func(v *Variant, s string) (err error) {
-			v.Request.MaxPassesPerToken, err = number(s, 0.001, 1)
+		{"run-ahead", "1", "target passes per token at most; 1: no bound but the objective's", "", func(v *Variant, s string) (err error) {
+			if v.Request.MaxPassesPerToken, err = number(s, 0.001, 1); v.Request.MaxPassesPerToken == 1 {
+				v.Request.MaxPassesPerToken = 0 // the objective's, or the cloud's default of 1
+			}
 			return err
 		}},
 		{"min-path", "0", "draft while the path probability is at least this; 0: the default", "", func(v *Variant, s string) (err error) {
