@@ -72,6 +72,22 @@ func TestModes(t *testing.T) {
 	r.empty()
 }
 
+// The target alone means it: no fallback lets the draft answer instead.
+func TestOnlyInCloudNeverDrafts(t *testing.T) {
+	r := newRig(t, link.Config{}, func(r *rig) {
+		r.config.Fallback, r.config.FallbackAfter = FallbackDraft, 20*time.Millisecond
+	})
+	c := &collect{t: t}
+	req := request(5, 20)
+	req.Mode, req.Fallback = ModeOnlyInCloud, FallbackDraft
+	_, err := r.edge.Generate(t.Context(), req, c.emit)
+	wantError(t, err, ErrRequest)
+	r.cloud.kill()
+	req.Fallback = FallbackDefault
+	_, err = r.edge.Generate(t.Context(), req, c.emit)
+	wantError(t, err, ErrNoCloud)
+}
+
 func (m *toy) drafted() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

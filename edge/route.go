@@ -43,6 +43,12 @@ func (e *Edge) route(r *Request) (*route, error) {
 	case ModePreferOnDevice:
 		rt.preferDevice(e, r)
 	case ModeOnlyInCloud:
+		switch {
+		case r.Fallback == FallbackDraft:
+			return nil, requestError("fallback draft and mode %s exclude each other: use mode %s", r.Mode, ModePreferInCloud)
+		case r.Fallback == FallbackDefault && e.c.Fallback == FallbackDraft:
+			r.Fallback = FallbackFail // the edge's setting is for answers that the device may write
+		}
 		rt.Where, rt.Reason, r.NoDraft = InCloud, "the mode asks for it", true
 	case ModePreferInCloud:
 		rt.Where, rt.Reason, r.NoDraft = InCloud, "the mode prefers it", true

@@ -169,17 +169,15 @@ func runSimulate(ctx context.Context, f *simulateFlags, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if !f.asJSON {
-		fmt.Fprintf(w, "Assumed: %s\n\n", f.assumptions(c))
-	}
-	for _, p := range f.maxPasses {
-		if !(p >= 0.001 && p <= 1) {
-			return usagef("--max-passes is %g, must be between 0.001 and 1", p)
-		}
+	if err := f.possible(); err != nil {
+		return err
 	}
 	objectives, err := f.parsedObjectives()
 	if err != nil {
 		return err
+	}
+	if !f.asJSON {
+		fmt.Fprintf(w, "Assumed: %s\n\n", f.assumptions(c))
 	}
 	for i, l := range f.links.over(f.rtts, c.Link) {
 		for j, o := range objectives {
@@ -188,6 +186,24 @@ func runSimulate(ctx context.Context, f *simulateFlags, w io.Writer) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// possible refuses values that the simulation would not notice.
+func (f *simulateFlags) possible() error {
+	for _, p := range f.maxPasses {
+		if !(p >= 0.001 && p <= 1) {
+			return usagef("--max-passes is %g, must be between 0.001 and 1", p)
+		}
+	}
+	switch {
+	case f.depth < 0:
+		return usagef("--depth is %d, must not be negative; 0 is adaptive", f.depth)
+	case !(f.capacity >= 0):
+		return usagef("--capacity is %g, must be tokens a second for each session", f.capacity)
+	case !(f.price >= 0):
+		return usagef("--price is %g, must not be negative", f.price)
 	}
 	return nil
 }

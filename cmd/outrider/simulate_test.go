@@ -80,3 +80,11 @@ func TestSimulateMaxPasses(t *testing.T) {
 		}
 	}
 }
+
+func TestSimulateRefuses(t *testing.T) {
+	for _, flag := range []string{"--depth=-1", "--capacity=-1", "--capacity=NaN", "--price=-1"} {
+		if out, err := simulateOutput(t, "--no-baselines", "--repeats", "1", flag); err == nil || strings.Contains(out, "Assumed") {
+			t.Errorf("%s: %v, printed %q", flag, err, out)
+		}
+	}
+}

@@ -150,6 +150,9 @@ func workloadName(s string) string {
 // start launches the cloud and the draft.
 func (f *sweepFlags) start(ctx context.Context, c *sweep.Config) (stop func(), err error) {
 	if f.engine == "mock" {
+		if f.pace != demoPace {
+			return nil, usagef("--pace %s is for models: say --mock step=...,position=...", f.pace)
+		}
 		return f.startMock(ctx, c)
 	}
 	args, err := engineArgs(f.engine, f.options)

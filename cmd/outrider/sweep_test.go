@@ -89,6 +89,7 @@ func TestSweepRefuses(t *testing.T) {
 		"not a record":     {"--out", bad},
 		"no workload":      {"--out", ok, "--workload", "poems"},
 		"no baseline":      {"--out", ok, "--baseline", "luck"},
+		"--pace":           {"--out", ok, "--engine", "mock", "--pace", "4ms"},
 		"--mock":           {"--out", ok, "--engine", "mock", "--mock", "colour=red"},
 	} {
 		if out, err := sweepOutput(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {

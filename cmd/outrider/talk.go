@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -105,6 +107,11 @@ func soundSource(wav string, hurry bool) (source, error) {
 // soundPlayer is where speech goes.
 func soundPlayer(out string, hurry bool) (player, error) {
 	if out != "" {
+		if s, err := os.Stat(filepath.Dir(out)); err != nil {
+			return nil, usagef("--out: %w", err)
+		} else if !s.IsDir() {
+			return nil, usagef("--out: %s is no folder", filepath.Dir(out))
+		}
 		wait := pause
 		if hurry {
 			wait = noPause

@@ -115,6 +115,9 @@ func TestTalkStopsWhenThePersonSpeaks(t *testing.T) {
 
 func TestTalkToFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out.wav")
+	if _, err := soundPlayer(filepath.Join(file, "no", "out.wav"), true); err == nil {
+		t.Error("a file in a folder that is not there was accepted")
+	}
 	p := &filePlayer{path: file, wait: noPause}
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := p.play(ctx, media.Sound{Rate: 8000, PCM: make([]int16, 4001)}); err != nil {

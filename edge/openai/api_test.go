@@ -122,6 +122,7 @@ func TestInvalidRequests(t *testing.T) {
 		"two constraints":    {chat, user(`,"response_format":{"type":"json_object"},"structured_outputs":{"regex":"a"}`), 400, "structured_outputs", "invalid_value"},
 		"call and format":    {chat, user(`,"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":"required","response_format":{"type":"json_object"}`), 400, "tool_choice", "invalid_value"},
 		"deep":               {chat, `{"messages":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`, 400, "messages[0]", "invalid_type"},
+		"unknown extension":  {chat, user(`,"outrider":{"privcy":"on_device"}`), 400, "outrider.privcy", "unknown_parameter"},
 		"deadline":           {chat, user(`,"outrider":{"deadline_ms":-1}`), 400, "outrider.deadline_ms", "invalid_value"},
 		"reasoning type":     {responses, `{"input":"x","reasoning":"much"}`, 400, "reasoning", "invalid_type"},
 		"output of no call":  {responses, `{"input":[{"type":"function_call_output","output":"x"}]}`, 400, "input[0].call_id", "missing_required_parameter"},

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -164,6 +167,15 @@ func (o *object) sub(name string) *object {
 		return &object{path: o.path + name + ".", err: o.err, see: o.see}
 	}
 	return o.element(name, o.m[name])
+}
+
+// only refuses fields with other names.
+func (o *object) only(names ...string) {
+	for _, name := range slices.Sorted(maps.Keys(o.m)) {
+		if !slices.Contains(names, name) {
+			o.fail(name, "unknown_parameter", "'%s%.50s' is unknown: use some of %s", o.path, name, strings.Join(names, ", "))
+		}
+	}
 }
 
 // element reads an object that stands in a list.

@@ -137,6 +137,8 @@ func (o *object) limit(def int, names ...string) int {
 }
 
 func (s *server) extension(o *object, j *job) {
+	o.only("tokens", "pending", "progress", "no_draft", "ignore_end", "hold", "depth", "run_ahead", "deadline_ms", "rule", "threshold",
+		"objective", "fallback", "mode", "privacy")
 	j.ext = extension{tokens: o.flag("tokens", false), pending: o.flag("pending", false), progress: o.flag("progress", false)}
 	j.r.Pending = j.ext.pending
 	j.r.NoDraft = o.flag("no_draft", false)
