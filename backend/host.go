@@ -18,6 +18,8 @@ type HostConfig struct {
 	Args     []string          // e.g. {"plugin", "reference"}
 	Env      []string          // KEY=VALUE; beside the handshake the plugin gets nothing else
 	SHA256   string            // hexadecimal digest that the binary must have; "" for any
+	Dir      string            // working folder of the plugin; "": the host's
+	User     string            // name or number of the user that it runs as, where the host is root; "": the host's
 	Model    string            // path of the model file, or the engine's name for one
 	Options  map[string]string // engine options
 	Logger   *slog.Logger

@@ -32,6 +32,11 @@ func run(as string, args []string) {
 		backend.Serve(func(ctx context.Context, model string, o map[string]string, p func(float32)) (backend.Model, error) {
 			return mock.Load(ctx, model, map[string]string{"name": strings.Join(os.Environ(), "\n")}, p)
 		})
+	case "place": // a model whose name is where and as whom it runs, and its file
+		backend.Serve(func(ctx context.Context, model string, _ map[string]string, p func(float32)) (backend.Model, error) {
+			dir, _ := os.Getwd()
+			return mock.Load(ctx, model, map[string]string{"name": fmt.Sprint(dir, " ", os.Getuid(), " ", model)}, p)
+		})
 	case "marker": // loads while the file is there
 		backend.Serve(func(ctx context.Context, model string, o map[string]string, p func(float32)) (backend.Model, error) {
 			if _, err := os.Stat(model); err != nil {

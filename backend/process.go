@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -35,21 +36,35 @@ func start(ctx context.Context, c *HostConfig) (*process, error) {
 	unwatch := context.AfterFunc(ctx, p.sub.kill)
 	defer unwatch()
 	p.model = service.(*Client)
-	if err := p.model.Load(ctx, c.Model, c.Options, c.Progress); err != nil {
+	if err := p.model.Load(ctx, c.modelPath(), c.Options, c.Progress); err != nil {
 		p.stop(0)
 		return nil, p.loadFailed(ctx, err, c.Model)
 	}
 	return p, nil
 }
 
+// modelPath is the model as a plugin finds it that works in another folder.
+func (c *HostConfig) modelPath() string {
+	if _, err := os.Stat(c.Model); c.Dir == "" || err != nil {
+		return c.Model
+	}
+	if path, err := filepath.Abs(c.Model); err == nil {
+		return path
+	}
+	return c.Model
+}
+
 // spawn runs a plugin and shakes hands; it returns the client of its one service, too.
 func spawn(ctx context.Context, c *HostConfig, name string, kind plugin.Plugin) (*process, any, error) {
 	path, err := program(c.Command)
+	if err == nil && c.Dir != "" {
+		path, err = filepath.Abs(path) // it would count from the plugin's folder
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	p := &process{
-		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256},
+		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256, work: c.Dir, user: c.User},
 		stderr: &lineLog{log: c.Logger},
 	}
 	p.plugin = plugin.NewClient(&plugin.ClientConfig{

@@ -30,6 +30,8 @@ type subprocess struct {
 	args   []string
 	env    []string
 	sha256 string
+	work   string // working folder; empty: the host's
+	user   string // it runs as; empty: the host's
 
 	cmd            *exec.Cmd
 	dir            string   // of the socket
@@ -52,7 +54,10 @@ func (s *subprocess) prepare(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.
 		return nil, err
 	}
 	env := append(append([]string{}, s.env...), cmd.Env...)
-	s.cmd = &exec.Cmd{Path: s.path, Args: append([]string{s.path}, s.args...), Env: env}
+	s.cmd = &exec.Cmd{Path: s.path, Args: append([]string{s.path}, s.args...), Env: env, Dir: s.work}
+	if err := runAs(s.cmd, dir, s.user); err != nil {
+		return nil, err
+	}
 	s.exited = make(chan struct{})
 	return s, nil
 }

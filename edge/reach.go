@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -231,6 +232,9 @@ func (s *session) outOfReach() {
 		return
 	}
 	hint, busy := "start it, check the address, or choose fallback draft or wait", status.Code(s.lastErr) == codes.ResourceExhausted
+	if strings.Contains(why, "tls: ") || strings.Contains(why, "x509: ") || strings.Contains(why, "certificate") {
+		hint = "check this edge's certificate and edge.tls with `outrider certs show`, or choose fallback draft or wait"
+	}
 	if busy {
 		hint = "try again later, or choose fallback draft or wait"
 	}

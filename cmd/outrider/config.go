@@ -110,6 +110,8 @@ type ModelConfig struct {
 	Args      []string          `koanf:"args" doc:"of the plugin binary"`
 	Env       []string          `koanf:"env" doc:"KEY=VALUE for the plugin, which inherits nothing else"`
 	SHA256    string            `koanf:"sha256" doc:"of the plugin binary, checked before it runs"`
+	Dir       string            `koanf:"dir" doc:"working folder of the plugin; empty: that of outrider"`
+	User      string            `koanf:"user" doc:"name or number of the user that the plugin runs as, where outrider runs as root (Unix); empty: outrider's"`
 	Options   map[string]string `koanf:"options" doc:"of the engine, by name; values are text"`
 	Pace      string            `koanf:"pace" doc:"emulated cost of a step and of a row, such as 40ms+0.3ms; for demonstrations"`
 	Tokenizer string            `koanf:"tokenizer" doc:"GGUF file that holds the vocabulary, when the model file does not. For the draft: use this tokenizer and do not ask the cloud for the target's"`

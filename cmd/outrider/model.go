@@ -21,7 +21,7 @@ func builtin(engine string) bool { return engine == "reference" || engine == "mo
 
 // host describes how to launch the model's plugin.
 func (m ModelConfig) host(role string, log *slog.Logger) (backend.HostConfig, error) {
-	h := backend.HostConfig{Name: role, Model: m.Model, Options: m.Options, Env: m.Env, SHA256: m.SHA256, Logger: log}
+	h := backend.HostConfig{Name: role, Model: m.Model, Options: m.Options, Env: m.Env, SHA256: m.SHA256, Dir: m.Dir, User: m.User, Logger: log}
 	switch {
 	case m.Engine == "" || builtin(m.Engine):
 		engine := m.Engine
