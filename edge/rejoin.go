@@ -111,6 +111,19 @@ func (s *session) renew(log []Token) {
 	s.lostAt = s.now()
 }
 
+// compare settles what the draft wrote alone at a position.
+func (s *session) compare(position int, t Token) {
+	rest := s.begun.rest(position)
+	switch {
+	case rest == nil:
+	case s.begun.settle(position, t):
+		s.route.Kept++
+		s.e.c.Metrics.confirmed.Inc()
+	default:
+		s.e.c.Metrics.replaced.Add(float64(len(rest)))
+	}
+}
+
 // judged takes a token that the target committed where one was given out unverified. It reports whether
 // both are the same; if not, the target goes on after what was given out.
 func (s *session) judged(position int, t Token) bool {

@@ -323,19 +323,6 @@ func (s *session) commit(m *outriderv1.Commit) {
 	s.expect()
 }
 
-// compare settles what the draft wrote alone at a position.
-func (s *session) compare(position int, t Token) {
-	rest := s.begun.rest(position)
-	switch {
-	case rest == nil:
-	case s.begun.settle(position, t):
-		s.route.Kept++
-		s.e.c.Metrics.confirmed.Inc()
-	default:
-		s.e.c.Metrics.replaced.Add(float64(len(rest)))
-	}
-}
-
 // observe takes note of how a pass went.
 func (s *session) observe(c speculative.Commit) {
 	s.passes.add(c)
