@@ -57,6 +57,9 @@ func loadError(ctx context.Context, err error) error {
 	if s := status.Convert(err); ctx.Err() == nil && s.Code() == codes.FailedPrecondition {
 		return &remoteError{ErrLoad, ErrLoad.Error() + ": " + oneLine(s.Message())}
 	}
+	if s := status.Convert(err); ctx.Err() == nil && s.Code() == codes.Aborted {
+		return &remoteError{errNotNow, oneLine(s.Message())}
+	}
 	return fromStatus(ctx, err)
 }
 

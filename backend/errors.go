@@ -12,6 +12,9 @@ import (
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
+// errNotNow: the plugin runs, what its model runs on does not answer.
+var errNotNow = &remoteError{ErrUnavailable, "the model's server does not answer"}
+
 // errMisbehaves: what a plugin answered makes no sense.
 var errMisbehaves = errors.New("the model plugin misbehaves")
 
@@ -92,6 +95,9 @@ func oneLine(s string) string {
 func callError(ctx context.Context, err error) error {
 	if e := ctx.Err(); e != nil {
 		return status.FromContextError(e).Err()
+	}
+	if errors.Is(err, ErrUnavailable) { // what the model runs on is gone
+		return status.Error(codes.Unavailable, detail(err, ErrUnavailable))
 	}
 	if code, text := errorToProto(err); code != outriderv1.SegmentError_SEGMENT_ERROR_INTERNAL {
 		return status.Error(codes.FailedPrecondition, text)

@@ -171,6 +171,8 @@ func (p *process) loadFailed(ctx context.Context, err error, model string) error
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("loading %s: %w", model, ctx.Err())
+	case errors.Is(err, errNotNow):
+		return err
 	case errors.Is(err, ErrUnavailable):
 		return fmt.Errorf("%w: %s died while it loaded %s (%s): is the file whole, and is there memory enough?%s", ErrUnavailable, p.sub.path, model, p.state(), p.said())
 	}

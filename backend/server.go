@@ -77,6 +77,9 @@ func (s *Server) Load(req *outriderv1.LoadRequest, stream outriderv1.BackendServ
 		if e := stream.Context().Err(); e != nil {
 			return status.FromContextError(e).Err()
 		}
+		if errors.Is(err, ErrUnavailable) { // what the model runs on does not answer: try again
+			return status.Error(codes.Aborted, detail(err, ErrUnavailable))
+		}
 		return status.Error(codes.FailedPrecondition, detail(err, ErrLoad))
 	}
 	s.mu.Lock()

@@ -29,7 +29,7 @@ target share its steps. Without --target the target of the pair in force is serv
 demo target.
 
 --target takes a name from models in the configuration file, a name that "outrider models list"
-shows, or a GGUF file; NAME=FILE gives it a name of its own. It can be repeated; the first is the
+shows, a GGUF file, or with --engine vllm or sglang the address of a server (--model is the same); NAME=FILE gives it a name of its own. It can be repeated; the first is the
 default. More settings of each target (plugin binary, checksum, environment) go into the
 configuration file, see docs/configuration.md. The admin address serves /metrics, /healthz and
 /readyz. Sessions are served as soon as their target is loaded.
@@ -41,6 +41,7 @@ then resume on another cloud.`,
   outrider cloud --target llama=llama-1b-q8_0.gguf --option threads=8
   outrider cloud --config cloud.yaml --listen 0.0.0.0:7600   # with cloud.tls for other machines, see docs/security.md
   outrider cloud --target big --target small             # names, see docs/configuration.md
+  outrider cloud --engine vllm --model http://127.0.0.1:8000 --option tokenizer=vocabulary.gguf
   outrider cloud --engine mock --option step=40ms --option vocab=32000   # for load tests`,
 		Args:        noArgs,
 		Annotations: map[string]string{reloads: "yes"},
@@ -58,6 +59,7 @@ then resume on another cloud.`,
 	f.Bool("insecure", false, "serve other machines without TLS or to everybody (cloud.insecure)")
 	bind(f, map[string]string{"insecure": "cloud.insecure", "prefixes": "cloud.prefixes", "draft": "cloud.draft", "max-sessions": "cloud.max_sessions", "fail-fast": "cloud.fail_fast", "drain": "cloud.drain"})
 	f.StringArrayVar(&targets, "target", nil, "[NAME=] name, GGUF file or embedded model, can be repeated (cloud.targets)")
+	f.StringArrayVar(&targets, "model", nil, "the same as --target, for the address of an engine's server")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, or target passes per token at most, for sessions that do not ask (cloud.run_ahead)")
 	f.StringVar(&flags.models.pace, "pace", "", "emulate a slower target: cost of a step and of a row, such as 40ms+0.3ms")
 	return c

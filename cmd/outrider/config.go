@@ -105,8 +105,8 @@ type PairConfig struct {
 // ModelConfig says which model to run and how. A name alone stands for a model, too.
 type ModelConfig struct {
 	Name      string            `koanf:"name" doc:"how edges ask for it; empty: its name in models, or the file's name without .gguf"`
-	Model     string            `koanf:"model" doc:"a name in models, a GGUF file, a name that outrider models list shows (models.md), or an embedded model: outrider-demo-target, outrider-demo-draft"`
-	Engine    string            `koanf:"engine" doc:"reference (default), llamacpp, mock, or the path of a plugin binary (engines.md)"`
+	Model     string            `koanf:"model" doc:"a name in models, a GGUF file, a name that outrider models list shows (models.md), or an embedded model: outrider-demo-target, outrider-demo-draft; for vllm and sglang the server's address"`
+	Engine    string            `koanf:"engine" doc:"reference (default), llamacpp, vllm, sglang, mock, or the path of a plugin binary (engines.md)"`
 	Args      []string          `koanf:"args" doc:"of the plugin binary"`
 	Env       []string          `koanf:"env" doc:"KEY=VALUE for the plugin, which inherits nothing else"`
 	SHA256    string            `koanf:"sha256" doc:"of the plugin binary, checked before it runs"`

@@ -97,6 +97,8 @@ func (m ModelConfig) runnable(llamacpp error) error {
 	switch {
 	case m.Engine == "mock":
 		return nil
+	case remote(m.Engine): // whether the server answers shows when it is asked
+		return m.settleRemote()
 	case m.Engine == "llamacpp" && llamacpp != nil:
 		return llamacpp
 	case m.Engine != "llamacpp" && !builtin(m.Engine):

@@ -51,6 +51,11 @@ func (c ModelsConfig) file(name string) (string, error) {
 // resolve replaces names by what they stand for: settings under models first, then files.
 func (m *ModelConfig) resolve(c ModelsConfig) error {
 	*m = c.named(*m)
+	if remote(m.Engine) {
+		if err := m.settleRemote(); err != nil {
+			return err
+		}
+	}
 	if m.Tokenizer != "" {
 		file, err := c.file(m.Tokenizer)
 		if err != nil {
@@ -58,7 +63,7 @@ func (m *ModelConfig) resolve(c ModelsConfig) error {
 		}
 		m.Tokenizer = file
 	}
-	if m.Model == "" || m.Model == "none" || m.Engine == "mock" || isFile(m.Model) {
+	if m.Model == "" || m.Model == "none" || m.Engine == "mock" || remote(m.Engine) || isFile(m.Model) {
 		return nil
 	}
 	if _, ok := models.Embedded(m.Model); ok {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,24 @@ import (
 )
 
 // builtin says that an engine is part of this program.
-func builtin(engine string) bool { return engine == "reference" || engine == "mock" }
+func builtin(engine string) bool { return engine == "reference" || engine == "mock" || remote(engine) }
+
+// remote says that an engine is a server elsewhere: its model is an address, its tokenizer a file.
+func remote(engine string) bool { return engine == "vllm" || engine == "sglang" }
+
+// settleRemote puts the tokenizer where both the plugin and this program look for it.
+func (m *ModelConfig) settleRemote() error {
+	if m.Tokenizer == "" {
+		m.Tokenizer = m.Options["tokenizer"]
+	}
+	switch {
+	case m.Model == "":
+		return usagef("engine %s: no server is set: give its address as the model, such as --model http://127.0.0.1:8000", m.Engine)
+	case m.Tokenizer == "":
+		return usagef("engine %s: the tokenizer is missing: give a GGUF file of the model (its vocabulary is enough) by --option tokenizer=FILE", m.Engine)
+	}
+	return nil
+}
 
 // host describes how to launch the model's plugin.
 func (m ModelConfig) host(role string, log *slog.Logger) (backend.HostConfig, error) {
@@ -32,13 +50,20 @@ func (m ModelConfig) host(role string, log *slog.Logger) (backend.HostConfig, er
 			return h, usagef("%s: args and sha256 are for plugin binaries, not for the built-in engine %s", role, engine)
 		}
 		h.Args = []string{"plugin", engine}
+		if remote(engine) {
+			h.Options = maps.Clone(m.Options)
+			if h.Options == nil {
+				h.Options = map[string]string{}
+			}
+			h.Options["tokenizer"] = m.Tokenizer
+		}
 	case m.Engine == "llamacpp":
 		if err := m.llamacppHost(&h); err != nil {
 			return h, fmt.Errorf("%s: %w", role, err)
 		}
 	default:
 		if !strings.ContainsAny(m.Engine, `/\`) {
-			return h, usagef("%s: no engine %q: use reference, llamacpp, mock, or the path of a plugin binary (./%s if it lies in this folder)",
+			return h, usagef("%s: no engine %q: use reference, llamacpp, vllm, sglang, mock, or the path of a plugin binary (./%s if it lies in this folder)",
 				role, m.Engine, m.Engine)
 		}
 		h.Command, h.Args = m.Engine, m.Args

@@ -6,6 +6,8 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/backend/mock"
 	"github.com/outrider-llm/outrider/backend/reference"
+	"github.com/outrider-llm/outrider/backend/sglang"
+	"github.com/outrider-llm/outrider/backend/vllm"
 	"github.com/outrider-llm/outrider/perception"
 	"github.com/outrider-llm/outrider/perception/local"
 	"github.com/outrider-llm/outrider/perception/openaihttp"
@@ -24,12 +26,16 @@ func newPlugin() *cobra.Command {
 				backend.Serve(reference.Load)
 			case "mock":
 				backend.Serve(mock.Load)
+			case "vllm":
+				backend.Serve(vllm.Load)
+			case "sglang":
+				backend.Serve(sglang.Load)
 			case "perception-local":
 				perception.Serve(local.Open)
 			case "perception-openai-http":
 				perception.Serve(openaihttp.Open)
 			default:
-				return usagef("no built-in engine %q: there are reference and mock", args[0])
+				return usagef("no built-in engine %q: there are reference, mock, vllm and sglang", args[0])
 			}
 			return nil
 		},

@@ -22,7 +22,7 @@ type modelFlags struct {
 }
 
 func (m *modelFlags) add(f *pflag.FlagSet, which string) {
-	f.StringVar(&m.engine, "engine", "", "reference, llamacpp, mock, or a plugin binary's path, for "+which)
+	f.StringVar(&m.engine, "engine", "", "reference, llamacpp, vllm, sglang, mock, or a plugin binary's path, for "+which)
 	f.StringToStringVar(&m.options, "option", nil, "KEY=VALUE for the engine, such as threads=4 (can be repeated)")
 }
 

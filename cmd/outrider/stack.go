@@ -50,6 +50,9 @@ func engineFlags(s *pflag.FlagSet, engine *string, options *map[string]string) {
 // engineArgs are the arguments that make a cloud or an edge use an engine; an error says what it lacks
 // on this machine.
 func engineArgs(engine string, options map[string]string) ([]string, error) {
+	if remote(engine) {
+		return nil, usagef("the engine %s is for a cloud of its own: outrider cloud --engine %s --model ADDRESS --option tokenizer=FILE", engine, engine)
+	}
 	if engine == "mock" {
 		return nil, usagef("the engine mock has no text: use reference or llamacpp")
 	}
