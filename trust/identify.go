@@ -29,7 +29,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, claimed string) (Proof
 	if err == nil && claimed != "" && claimed != p.Tenant {
 		return p, status.Error(codes.PermissionDenied, fmt.Sprintf("%s: the edge says tenant %.64q, its certificate or token is of %q: correct edge.tenant or leave it out", ErrTenant, claimed, p.Tenant))
 	}
-	if errors.Is(err, ErrExpired) { // the connection will be closed: the next one may show a new certificate
+	if errors.Is(err, ErrExpired) || errors.Is(err, ErrRevoked) { // the connection will be closed: the next one may show a new certificate
 		return p, status.Error(codes.Unavailable, err.Error())
 	}
 	if err != nil {

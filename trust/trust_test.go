@@ -204,7 +204,7 @@ func TestRotation(t *testing.T) {
 	if got, err := who(t, dial(t, v.addr, creds)); err != nil || got != "acme/laptop" {
 		t.Errorf("with the new files: %q, %v", got, err)
 	}
-	if _, err := who(t, open); status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), "revoked") {
+	if _, err := who(t, open); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("on the open connection: %v", err)
 	}
 	v.server.closeInvalid()

@@ -71,8 +71,8 @@ func (s *secured) edgeConfig(more string) string {
 	return strings.ReplaceAll("edge:\n  tls: {ca: DIR/ca.pem, cert: DIR/edge/acme/laptop.pem, key: DIR/edge/acme/laptop.key}\n"+more, "DIR", s.certs)
 }
 
-func (s *secured) generate(t *testing.T, n int) (int, string, string) {
-	return outrider(t, "", "generate", "--edge", s.edge.addr(), "-t", "0", "-n", fmt.Sprint(n), "--ignore-end", "Once upon a time")
+func (s *secured) generate(t *testing.T, n int, more ...string) (int, string, string) {
+	return outrider(t, "", append([]string{"generate", "--edge", s.edge.addr(), "-t", "0", "-n", fmt.Sprint(n), "--ignore-end", "Once upon a time"}, more...)...)
 }
 
 func (s *secured) events(t *testing.T) (all []cloud.Event) {
@@ -106,7 +106,7 @@ func TestMutualTLS(t *testing.T) {
 	live := make(chan result, 1)
 	go func() { // longer than the files take to be seen
 		var r result
-		r.code, r.out, r.errs = s.generate(t, 150)
+		r.code, r.out, r.errs = s.generate(t, 60, "--no-draft") // about 6 s
 		live <- r
 	}()
 	waitFor(t, "a session is open", func() bool { return eventsOf(s.events(t), "opened") >= 2 })
