@@ -161,6 +161,7 @@ const hopeful = 3
 // for good.
 func (s *session) lost(err error) {
 	s.st.cancel()
+	conn := s.st.went()
 	s.st = nil
 	now := s.now()
 	if s.unknown(err) {
@@ -191,8 +192,12 @@ func (s *session) lost(err error) {
 	delay := min(minReopen<<min(s.failures, 10), maxReopen)
 	s.openAt = now + delay/2 + rand.N(delay/2)
 	what := "the link to the cloud broke, opening the session again"
-	if after, ok := retryAfter(err); ok {
+	after, refused := retryAfter(err)
+	if refused {
 		what, s.openAt = "the cloud asks for patience, opening the session again", now+after+rand.N(after/4+minReopen)
+	}
+	if moves(err) && s.e.link.elsewhere(conn, refused, reason(err)) {
+		what, s.openAt = "the cloud cannot go on with this session, opening it on another replica", now+rand.N(minReopen)
 	}
 	s.failures++
 	s.e.c.Logger.Info(what, "request", s.request, "cloud", s.e.c.Cloud,

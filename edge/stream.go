@@ -32,6 +32,7 @@ type stream struct {
 	over   chan struct{}    // closed when the stream has ended
 	begun  atomic.Bool      // Open may have reached the cloud
 	err    error            // why it ended; set before in and over are closed
+	conn   *grpc.ClientConn // it went over; set before in and over are closed
 }
 
 var (
@@ -51,11 +52,21 @@ func (l *uplink) open(request context.Context, id string, o *outriderv1.Open) *s
 		defer close(st.in)
 		defer close(st.over)
 		defer st.cancel()
-		conn := l.acquire()
+		st.conn = l.acquire()
 		defer l.release()
-		st.err = st.run(conn, o)
+		st.err = st.run(st.conn, o)
 	})
 	return st
+}
+
+// went is the connection that a stream which is over used, nil while it is not.
+func (st *stream) went() *grpc.ClientConn {
+	select {
+	case <-st.over:
+		return st.conn
+	default:
+		return nil
+	}
 }
 
 // tell hands an event to the session, which may take its time.

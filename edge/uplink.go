@@ -33,7 +33,9 @@ type uplink struct {
 	told     func(model, vocabulary string, tokenizer []byte) // hears of each target that the cloud tells of
 
 	mu       sync.Mutex
-	address  string // of the cloud
+	address  string        // of the cloud, or of its replicas
+	at       int           // the replica in use
+	moved    time.Duration // when it was gone to
 	conn     *grpc.ClientConn
 	streams  int
 	probing  bool
@@ -41,8 +43,9 @@ type uplink struct {
 }
 
 func newUplink(ctx context.Context, c *Config) (*uplink, error) {
-	l := &uplink{c: c, address: c.Cloud, ctx: ctx, began: time.Now(), contexts: map[string]int{}}
+	l := &uplink{c: c, ctx: ctx, moved: -moveEvery, began: time.Now(), contexts: map[string]int{}}
 	l.gate.l = l
+	l.begin(c.Cloud)
 	var err error
 	if l.conn, err = l.dial(c.Cloud); err != nil {
 		return nil, fmt.Errorf("cannot use the cloud address %q: %w", c.Cloud, err)
@@ -54,11 +57,12 @@ func newUplink(ctx context.Context, c *Config) (*uplink, error) {
 func (l *uplink) dial(address string) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(shuffled),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: l.c.LinkTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 5 * time.Second,
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}}),
 	}
-	return grpc.NewClient(address, append(options, l.c.Dial...)...)
+	return grpc.NewClient(Addresses(address)[l.at], append(options, l.c.Dial...)...)
 }
 
 // acquire returns the connection for one stream; release gives it back.
@@ -114,6 +118,9 @@ func (l *uplink) probe() {
 			return
 		}
 		l.mu.Unlock()
+		if conn.GetState() == connectivity.TransientFailure {
+			l.elsewhere(conn, false, "this one cannot be reached")
+		}
 		if conn.GetState() == connectivity.Ready && (l.silent() > l.c.LinkTimeout/4 || time.Since(measured) > rttEvery) {
 			measured = time.Now()
 			l.ping(conn)
@@ -167,18 +174,15 @@ func (l *uplink) redirect(address string) error {
 	if address == l.address || l.ctx.Err() != nil {
 		return nil
 	}
+	before, at := l.address, l.at
+	l.begin(address)
 	fresh, err := l.dial(address)
 	if err != nil {
+		l.address, l.at = before, at
 		return fmt.Errorf("cannot use the cloud address %q: %w", address, err)
 	}
-	fresh.Connect()
-	old := l.conn
-	l.conn, l.address = fresh, address
+	l.swap(fresh)
 	l.gate.reached() // as far as is known of the other one
-	l.watching.Go(func() {
-		old.WaitForStateChange(l.ctx, connectivity.Ready) // at once when it is not ready
-		_ = old.Close()                                   // its streams end and are opened again
-	})
 	return nil
 }
 

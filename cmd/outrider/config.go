@@ -53,7 +53,7 @@ type EdgeConfig struct {
 	Keys          string        `koanf:"keys" doc:"file of API keys, hashed, that outrider keys makes; other machines need one; empty: no key is asked for"`
 	Origins       []string      `koanf:"origins" doc:"origins of web pages that may call the API, such as https://chat.example.org, or *; empty: the edge's own page only"`
 	Drain         time.Duration `koanf:"drain" doc:"how long answers under way may go on after SIGTERM"`
-	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port" live:"yes"`
+	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port; several replicas with commas between: the edge keeps to one and goes on with another when that drains, is full or gone" live:"yes"`
 	Model         string        `koanf:"model" doc:"name of the target; empty: the pair's, or the cloud's default" live:"yes"`
 	TLS           EdgeTLS       `koanf:"tls"`
 	TokenFile     string        `koanf:"token_file" doc:"file of the token for the cloud, where no certificate says who this is; empty: the environment's OUTRIDER_EDGE_TOKEN, if set"`

@@ -3,10 +3,12 @@ package main
 import (
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
 
+	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/trust"
 )
 
@@ -66,7 +68,7 @@ func (c *EdgeConfig) guarded(l edgeListeners) error {
 
 // plain refuses to send what people ask over a network in plain text.
 func (c *EdgeConfig) plain() error {
-	if c.Insecure || c.TLS.on() || !reachesOut(c.Cloud) {
+	if c.Insecure || c.TLS.on() || !slices.ContainsFunc(edge.Addresses(c.Cloud), reachesOut) {
 		return nil
 	}
 	return usagef("edge.cloud is %s on another machine, and there is no TLS: set edge.tls.ca to the cloud's authority (docs/security.md), "+

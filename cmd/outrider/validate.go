@@ -140,8 +140,11 @@ func checkAddress(what, addr, example string) error {
 
 // addressErrors checks the addresses that are dialled.
 func (c *Config) addressErrors() []error {
-	if err := checkAddress("edge.cloud", c.Edge.Cloud, "gpu1:7600"); err != nil {
-		return []error{c.from.wrong("edge.cloud", "%s", fmt.Sprint(err))}
+	var errs []error
+	for _, a := range edge.Addresses(c.Edge.Cloud) {
+		if err := checkAddress("edge.cloud", a, "gpu1:7600 or gpu1:7600,gpu2:7600"); err != nil {
+			errs = append(errs, c.from.wrong("edge.cloud", "%s", fmt.Sprint(err)))
+		}
 	}
-	return nil
+	return errs
 }
