@@ -120,14 +120,8 @@ func (e *Edge) prepare(ctx context.Context, r Request, began time.Time) (*sessio
 
 func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabulary, prompt []Token, began time.Time) (*session, error) {
 	s := &session{e: e, r: r, route: rt, voc: voc, prompt: prompt, began: began, events: make(chan Event), fallback: cmp.Or(r.Fallback, e.c.Fallback)}
-	if s.fallback == FallbackDraft && e.c.Draft == nil {
-		return nil, requestError("fallback draft is asked for, but this edge has no draft model: use fail or wait")
-	}
-	if r.Prediction != "" && voc.tok == nil {
-		return nil, requestError("this edge has no tokenizer: leave the prediction out")
-	}
-	if s.fallback == FallbackDraft && voc.unfit != nil {
-		return nil, voc.unfit
+	if err := s.possible(); err != nil {
+		return nil, err
 	}
 	if r.Model == "" {
 		s.r.Model = e.c.Model
@@ -182,6 +176,19 @@ func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabu
 		s.d.from = e.conversations.take(s.owner, prompt)
 	}
 	return s, nil
+}
+
+// possible says what of the request this edge cannot do.
+func (s *session) possible() error {
+	switch {
+	case s.fallback == FallbackDraft && s.e.c.Draft == nil:
+		return requestError("fallback draft is asked for, but this edge has no draft model: use fail or wait")
+	case s.r.Prediction != "" && s.voc.tok == nil:
+		return requestError("this edge has no tokenizer: leave the prediction out")
+	case s.fallback == FallbackDraft && s.voc.unfit != nil:
+		return s.voc.unfit
+	}
+	return nil
 }
 
 // maxLength is where the log ends as far as is known, 0: not known.
