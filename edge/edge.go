@@ -17,6 +17,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/chat"
+	"github.com/outrider-llm/outrider/drafter/suffix"
 	"github.com/outrider-llm/outrider/edge/privacy"
 	"github.com/outrider-llm/outrider/edge/reach"
 	"github.com/outrider-llm/outrider/edge/router"
@@ -65,6 +66,7 @@ type Config struct {
 	Rule        speculative.Rule      // of requests that name none; zero: coupled
 	Objective   speculative.Objective // of requests that name none; zero: latency
 	Lookup      Lookup                // proposals from the session's own text; default: LookupAuto
+	Suffix      *suffix.Store         // proposals from earlier answers, which it learns; nil: none
 
 	Privacy  Privacy           // what becomes of personal data; default: PrivacyOff
 	Detector *privacy.Detector // finds it; default: every kind but names

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/outrider-llm/outrider/drafter/lookup"
+	"github.com/outrider-llm/outrider/drafter/suffix"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
@@ -41,18 +42,31 @@ const (
 // source is a session's source of proposals besides the draft.
 type source struct {
 	l         *lookup.Lookup
-	told      int           // length of the log that it knows
-	predicted map[int]Token // proposed from the prediction, by position
+	told      int              // length of the log that it knows
+	predicted map[int]Token    // proposed from the prediction, by position
+	quiet     bool             // only earlier answers are asked
+	earlier   *suffix.Follower // knows earlier answers; nil: nobody does
+	end       []Token          // buffer
+	proposed  map[int]guessed  // by position
 }
 
 // lookup makes the session's source; without one it stays nil.
 func (s *session) lookup() {
 	c := &s.e.c
-	off := c.Lookup == LookupOff || c.Depth < 0 || s.r.NoDraft
-	if off || s.voc.draft == nil && c.Lookup != LookupAlways && s.r.Prediction == "" {
+	if c.Depth < 0 || s.r.NoDraft {
 		return
 	}
-	s.look = &source{l: lookup.New(s.prompt, s.prediction()), told: len(s.prompt), predicted: map[int]Token{}}
+	earlier := s.earlier()
+	quiet := c.Lookup == LookupOff || s.voc.draft == nil && c.Lookup != LookupAlways && s.r.Prediction == ""
+	if quiet && earlier == nil {
+		return
+	}
+	s.look = &source{told: len(s.prompt), predicted: map[int]Token{}, quiet: quiet, earlier: earlier, proposed: map[int]guessed{}}
+	if quiet {
+		s.look.l = lookup.New(nil, nil)
+	} else {
+		s.look.l = lookup.New(s.prompt, s.prediction())
+	}
 }
 
 // prediction is the request's in tokens, as far as the target could say it.
@@ -91,19 +105,19 @@ func (s *session) guess() {
 	if s.look == nil || s.alone != nil {
 		return
 	}
-	s.look.l.Commit(log[s.look.told:])
-	s.look.told = len(log)
+	s.look.tell(log)
 	least := s.leastGuess()
 	s.p.Guess(func(path []Token) (speculative.Choice, bool) {
-		g, ok := s.look.l.Guess(path)
-		if !ok || g.Confidence < least {
+		g, ok := s.look.best(log, path)
+		if !ok || g.sure < least {
 			return speculative.Choice{}, false
 		}
 		s.sum.LookedUp++
-		if g.Source == lookup.Prediction {
-			s.predict(len(log)+len(path), g.Token)
+		s.look.proposed[len(log)+len(path)] = g
+		if g.source == SourcePrediction {
+			s.predict(len(log)+len(path), g.token)
 		}
-		return speculative.Choice{Token: g.Token, Confidence: float32(g.Confidence), Second: -1}, true
+		return speculative.Choice{Token: g.token, Confidence: float32(g.sure), Second: -1}, true
 	})
 }
 
@@ -134,6 +148,13 @@ func (s *session) predict(position int, t Token) {
 func (s *session) settle(position int, t Token) {
 	if s.look == nil {
 		return
+	}
+	if g, ok := s.look.proposed[position]; ok {
+		n := &s.sum.Sources[g.source]
+		if n.Proposed++; g.token == t {
+			n.Accepted++
+		}
+		delete(s.look.proposed, position)
 	}
 	switch p, ok := s.look.predicted[position]; {
 	case !ok:

@@ -22,26 +22,31 @@ import (
 
 // tap reads all that an edge tells the cloud.
 type tap struct {
-	tok *tokenizer.Tokenizer
-	mu  sync.Mutex
-	raw bytes.Buffer
-	log []string // prompts and proposals as text
+	tok      *tokenizer.Tokenizer
+	mu       sync.Mutex
+	raw      bytes.Buffer
+	log      []string // prompts as text
+	proposed []Token
 }
 
 func (p *tap) option() grpc.DialOption {
 	return grpc.WithChainStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, m string, s grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
 		st, err := s(ctx, d, cc, m, o...)
-		return &tapped{st, p}, err
+		return &tapped{st, p, speculative.Unpacker{Bits: speculative.TokenBits(p.tok.Size()), Window: 64}}, err
 	})
 }
 
 type tapped struct {
 	grpc.ClientStream
 	p *tap
+	u speculative.Unpacker
 }
 
 func (t *tapped) SendMsg(m any) error {
 	t.p.hear(m.(proto.Message))
+	if r, ok := m.(*outriderv1.DecodeRequest); ok {
+		t.p.proposal(r, &t.u)
+	}
 	return t.ClientStream.SendMsg(m)
 }
 
@@ -66,11 +71,28 @@ func (p *tap) hear(m proto.Message) {
 	}
 }
 
+// proposal notes what is proposed, packed or not.
+func (p *tap) proposal(r *outriderv1.DecodeRequest, u *speculative.Unpacker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m := r.GetPropose(); m != nil {
+		for _, t := range m.GetTokens() {
+			p.proposed = append(p.proposed, Token(t))
+		}
+		u.Note(&speculative.Propose{Epoch: int(m.GetEpoch()), First: int(m.GetFirst()), Tokens: make([]Token, len(m.GetTokens()))})
+	}
+	if b := r.GetPacked(); len(b) > 0 {
+		if m, err := u.Unpack(b); err == nil {
+			p.proposed = append(p.proposed, m.Tokens...)
+		}
+	}
+}
+
 // holds says whether something of what went up has the secret, in letters or in tokens.
 func (p *tap) holds(secret string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return bytes.Contains(p.raw.Bytes(), []byte(secret)) || slices.ContainsFunc(p.log, func(s string) bool { return strings.Contains(s, secret) })
+	return bytes.Contains(p.raw.Bytes(), []byte(secret)) || strings.Contains(p.tok.Decode(p.proposed), secret) || slices.ContainsFunc(p.log, func(s string) bool { return strings.Contains(s, secret) })
 }
 
 // privateRig speaks the demo pair's tokens and listens on the wire.

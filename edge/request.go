@@ -223,7 +223,8 @@ type Summary struct {
 	FirstToken   time.Duration
 	Total        time.Duration // to the last token
 	Drafted      int           // tokens that the draft wrote
-	LookedUp     int           // tokens proposed from the session's own text and the prediction
+	LookedUp     int           // tokens proposed by Sources
+	Sources      [3]Proposed   // by Source
 	// Of the prediction: proposed tokens that the answer has, or has not, in their places.
 	PredictionAccepted, PredictionRejected int
 	// Unverified tokens of the draft alone, and those that were so and have been confirmed since.

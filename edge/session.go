@@ -100,6 +100,7 @@ func (s *session) run(ctx context.Context) {
 	}
 	s.leave()
 	s.keep()
+	s.remember()
 }
 
 // wait takes one event.

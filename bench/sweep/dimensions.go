@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/outrider-llm/outrider/bench/link"
+	"github.com/outrider-llm/outrider/drafter/suffix"
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/speculative"
 )
@@ -50,7 +51,7 @@ func dimensions() []dimension {
 			v.Request.Objective, err = speculative.ParseObjective(s)
 			return err
 		}},
-		{"drafter", "model", "sources of proposals: model, lookup, prediction, joined by +; or none", "", setDrafter},
+		{"drafter", "model", "sources of proposals: model, lookup, prediction, suffix (learns within the sweep), joined by +; or none", "", setDrafter},
 		{"depth", "0", "tokens drafted beyond the committed ones at most; 0: adaptive", "", func(v *Variant, s string) (err error) {
 			v.Request.Depth, err = whole(s, 0, 1024)
 			return err
@@ -143,6 +144,8 @@ func setDrafter(v *Variant, s string) error {
 			v.Draft = true
 		case "lookup":
 			v.Edge.Lookup = edge.LookupAlways
+		case "suffix": // learns from what the sweep has generated before with this variant
+			v.Edge.Suffix = suffix.New()
 		case "prediction":
 			if v.Expected = true; v.Edge.Lookup == edge.LookupOff {
 				v.Edge.Lookup = edge.LookupAuto
@@ -153,7 +156,7 @@ func setDrafter(v *Variant, s string) error {
 				return errors.New("none stands alone")
 			}
 		default:
-			return fmt.Errorf("no drafter %q: use model, lookup, prediction or none", source)
+			return fmt.Errorf("no drafter %q: use model, lookup, prediction, suffix or none", source)
 		}
 	}
 	return nil

@@ -72,6 +72,7 @@ type EdgeConfig struct {
 	Translate     string        `koanf:"translate" doc:"a draft whose tokens are not the target's: auto, it drafts text that is put into the target's tokens; off, it is refused" live:"yes"`
 	Rule          string        `koanf:"rule" doc:"when a drafted token is accepted, for requests that say nothing: coupled, rejection, lenient, lenient:threshold=0.3, lenient:top_k=3 or lenient:typical=0.09/0.3 (tuning.md)" live:"yes"`
 	Objective     string        `koanf:"objective" doc:"what speculation is to save, for requests that say nothing: latency, cost (passes of the target), energy (drafted tokens) or balanced (tuning.md)" live:"yes"`
+	Suffix        string        `koanf:"suffix" doc:"file that keeps answers, per user, to propose what they said (tuning.md); empty: none are kept"`
 	Lookup        string        `koanf:"lookup" doc:"proposals from what the text repeats and from a request's prediction: auto, beside a draft and for predictions; always, also without a draft; off" live:"yes"`
 	Cache         string        `koanf:"cache" doc:"folder that keeps targets' tokenizers; empty: in the user's cache, none: none" live:"yes"`
 	Conversations int           `koanf:"conversations" doc:"finished generations that are remembered for the next turn; 0: none" live:"yes"`

@@ -145,6 +145,12 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 			return nil
 		})
 	}
+	if r.suffix != nil {
+		g.Go(func() error {
+			keepSuffix(ctx, r.suffix, log)
+			return nil
+		})
+	}
 	g.Go(func() error {
 		watchRouter(ctx, r.routing, log)
 		return nil

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/outrider-llm/outrider/backend"
+	"github.com/outrider-llm/outrider/drafter/suffix"
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/edge/sensors"
@@ -27,6 +28,7 @@ type edgeRun struct {
 	sensors *sensors.Sensors
 	ledger  *edge.Ledger
 	dial    []grpc.DialOption // what is shown to the cloud
+	suffix  *suffix.Store     // of earlier answers; nil: none
 
 	mu     sync.Mutex // over what the watcher of the routing files reads
 	router *router.Router
@@ -56,6 +58,7 @@ func (d *draftHost) release() {
 func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, loaded func(string)) (*edgeRun, error) {
 	r := &edgeRun{run: run, metrics: metrics, loaded: loaded, cfg: run.cfg, sensors: sensors.New(nil), router: router.New(nil, nil)}
 	r.ledger = edge.NewLedger(r.sensors)
+	r.suffix = openSuffix(run.cfg.Edge.Suffix, run.log)
 	if err := openLedger(r.ledger, run.cfg.Edge.Totals); err != nil {
 		return nil, err
 	}
@@ -141,7 +144,7 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	}
 	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
-		Lookup: look, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: slices.Concat(r.run.tracing.DialOptions(), tenantOption(e.Tenant), r.dial), LogPrompts: c.Log.Prompts,
+		Lookup: look, Suffix: r.suffix, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: slices.Concat(r.run.tracing.DialOptions(), tenantOption(e.Tenant), r.dial), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host

@@ -78,33 +78,53 @@ type speculativeMetrics struct {
 	PerStepAccepted []int   `json:"per_step_accepted"`
 }
 
+// sourceMetrics counts the positions for which a source proposed a token, and at which it was right.
+type sourceMetrics struct {
+	Proposed int `json:"proposed"`
+	Accepted int `json:"accepted"`
+}
+
 // outriderMetrics are what only Outrider has to tell. Times are those of the slowest choice.
 type outriderMetrics struct {
-	FirstToken    float64   `json:"first_token_ms"`
-	Total         float64   `json:"total_ms"`
-	Uplink        int       `json:"uplink_bytes"`
-	Downlink      int       `json:"downlink_bytes"`
-	Resumes       int       `json:"resumes"`
-	Exact         bool      `json:"exact"`
-	Rule          string    `json:"rule,omitempty"`
-	Lossless      bool      `json:"lossless"`
-	Lenient       int       `json:"lenient_accepted"` // accepted tokens that the strict rule would have refused
-	Drafted       int       `json:"drafted"`
-	Late          int       `json:"late"`
-	Stale         int       `json:"stale"`
-	CloudDrafted  int       `json:"cloud_drafted,omitempty"`  // what the cloud itself proposed
-	CloudAccepted int       `json:"cloud_accepted,omitempty"` // of that, what held
-	Passes        int       `json:"target_passes"`
-	Positions     int       `json:"target_positions"`
-	Unverified    int       `json:"unverified_tokens"`
-	Verified      int       `json:"verified_later_tokens,omitempty"` // given out unverified, and confirmed since
-	Target        string    `json:"target"`
-	Numerics      string    `json:"numerics"`
-	Pace          string    `json:"pace,omitempty"`
-	Draft         string    `json:"draft"`
-	Routing       *routing  `json:"routing,omitempty"`
-	Account       *account  `json:"account,omitempty"`
-	Privacy       *personal `json:"privacy,omitempty"`
+	FirstToken    float64                  `json:"first_token_ms"`
+	Total         float64                  `json:"total_ms"`
+	Uplink        int                      `json:"uplink_bytes"`
+	Downlink      int                      `json:"downlink_bytes"`
+	Resumes       int                      `json:"resumes"`
+	Exact         bool                     `json:"exact"`
+	Rule          string                   `json:"rule,omitempty"`
+	Lossless      bool                     `json:"lossless"`
+	Lenient       int                      `json:"lenient_accepted"` // accepted tokens that the strict rule would have refused
+	Drafted       int                      `json:"drafted"`
+	Late          int                      `json:"late"`
+	Stale         int                      `json:"stale"`
+	Sources       map[string]sourceMetrics `json:"sources,omitempty"`        // of proposals, the draft apart
+	CloudDrafted  int                      `json:"cloud_drafted,omitempty"`  // what the cloud itself proposed
+	CloudAccepted int                      `json:"cloud_accepted,omitempty"` // of that, what held
+	Passes        int                      `json:"target_passes"`
+	Positions     int                      `json:"target_positions"`
+	Unverified    int                      `json:"unverified_tokens"`
+	Verified      int                      `json:"verified_later_tokens,omitempty"` // given out unverified, and confirmed since
+	Target        string                   `json:"target"`
+	Numerics      string                   `json:"numerics"`
+	Pace          string                   `json:"pace,omitempty"`
+	Draft         string                   `json:"draft"`
+	Routing       *routing                 `json:"routing,omitempty"`
+	Account       *account                 `json:"account,omitempty"`
+	Privacy       *personal                `json:"privacy,omitempty"`
+}
+
+func (o *outriderMetrics) addSources(p []edge.Proposed) {
+	for i, n := range p {
+		if n.Proposed == 0 {
+			continue
+		}
+		if o.Sources == nil {
+			o.Sources = map[string]sourceMetrics{}
+		}
+		had := o.Sources[edge.Source(i).String()]
+		o.Sources[edge.Source(i).String()] = sourceMetrics{had.Proposed + n.Proposed, had.Accepted + n.Accepted}
+	}
 }
 
 func metricsOf(answers []*answer, draft string) *metrics {
@@ -117,6 +137,7 @@ func metricsOf(answers []*answer, draft string) *metrics {
 		o.Exact, o.Lossless = o.Exact && sum.Exact, o.Lossless && sum.Lossless
 		o.Rule, o.Lenient = sum.Rule.String(), o.Lenient+u.Lenient
 		o.Drafted, o.Late, o.Stale = o.Drafted+sum.Drafted, o.Late+u.Late, o.Stale+u.Stale
+		o.addSources(sum.Sources[:])
 		o.CloudDrafted, o.CloudAccepted = o.CloudDrafted+u.OwnJudged, o.CloudAccepted+u.OwnAccepted
 		o.Passes, o.Positions, o.Unverified = o.Passes+u.Passes, o.Positions+u.Positions, o.Unverified+sum.Unverified
 		o.Verified += sum.Verified
