@@ -24,6 +24,6 @@
 //     live node waits that the scheduler would have taken.
 //   - I10 committed in a step = accepted + 1, unless the session ends in it.
 //   - I11 a node is sent once per stream, never for a position known as committed.
-//   - I12 no drafted node that agrees with the log is lost; no unsent node remains while drafting rests
-//     and the link is up.
+//   - I12 no drafted node that agrees with the log is lost; no unsent node remains for long while
+//     drafting rests and the link is up.
 package speculative

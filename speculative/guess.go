@@ -41,7 +41,7 @@ func (p *Proposer) opine(n *node, c Choice) {
 	if c.Q != nil {
 		return // which branch is sent would depend on what was drawn: no lossless rule bears that
 	}
-	if c.Token != guess && p.room() && n.logp+math.Log(p1) >= p.root.logp+math.Log(p.c.MinPath) {
+	if c.Token != guess && p.room() && n.logp+math.Log(p1) >= p.root.logp+math.Log(p.minPath()) {
 		p.add(n, c.Token, p1, nil)
 	}
 }

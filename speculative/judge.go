@@ -101,7 +101,7 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 	if v.finish != NotFinished {
 		return Commit{Start: len(v.log)}, nil
 	}
-	c := Commit{Start: len(v.log), JudgedNode: s.judged, Heard: v.heard}
+	c := Commit{Start: len(v.log), JudgedNode: s.judged, Heard: v.heard, Age: now - v.heardAt}
 	row, rows, own := 0, []int32{0}, 0
 	for {
 		t := choices[row].Token

@@ -19,6 +19,7 @@ type ProposerConfig struct {
 	Worth     float64
 	Depth     int           // fixed bound on depth, 0: adaptive; negative: never draft
 	Gap       time.Duration // least time between flushes while drafting; 0: DefaultGap
+	Thrifty   bool          // fewer bytes up: one flush per step of the verifier
 	Branches  bool          // also propose the draft's second choices, best first
 	GuessOnly bool          // there is no draft to ask, only what Guess brings
 }
@@ -27,6 +28,7 @@ type ProposerConfig struct {
 const (
 	DefaultWindow  = 64
 	DefaultMinPath = 0.015
+	ThriftyMinPath = 0.03 // of a thrifty edge
 	DefaultGap     = 4 * time.Millisecond
 	AckEvery       = 16
 )
@@ -50,7 +52,9 @@ type Proposer struct {
 	linked   bool
 	acked    int
 	flushed  Time
-	pace     pacing
+	way      upflow
+	held     bool          // what is unsent waits for the verifier's step, or for a thin link
+	news     *Commit       // arrived since the last Ready
 	perToken time.Duration // smoothed draft time
 	cal      calibrator
 	agree    agreement
@@ -66,14 +70,14 @@ type TokenFate struct {
 
 // ProposerStats counts what the edge did.
 type ProposerStats struct {
-	Drafted  int           // tokens drafted
-	Guessed  int           // tokens that Guess brought
-	Sent     int           // nodes sent
-	Messages int           // Propose messages
-	Compared int           // committed tokens in whose place the draft had made a choice
-	Agreed   int           // of those, where it had chosen the same
-	Depth    int           // current bound: 0 while drafting does not pay
-	Slow     time.Duration // least time between proposals that a slow uplink makes necessary, 0: none
+	Drafted  int  // tokens drafted
+	Guessed  int  // tokens that Guess brought
+	Sent     int  // nodes sent
+	Messages int  // Propose messages
+	Compared int  // committed tokens in whose place the draft had made a choice
+	Agreed   int  // of those, where it had chosen the same
+	Held     bool // what is unsent waits for the verifier's step, or for a thin link
+	Depth    int  // current bound: 0 while drafting does not pay
 }
 
 // NewProposer begins a session whose log so far is prompt (at least one token).
@@ -83,6 +87,9 @@ func NewProposer(c ProposerConfig, prompt []Token) *Proposer {
 	}
 	if c.MinPath == 0 {
 		c.MinPath = DefaultMinPath
+		if c.Thrifty {
+			c.MinPath = ThriftyMinPath
+		}
 	}
 	if c.Gap == 0 {
 		c.Gap = DefaultGap
@@ -90,7 +97,6 @@ func NewProposer(c ProposerConfig, prompt []Token) *Proposer {
 	p := &Proposer{c: c, log: slices.Clone(prompt), start: len(prompt), acked: len(prompt), flushed: -time.Hour}
 	p.root = &node{pos: len(prompt) - 1, number: -1, firstTok: -1}
 	p.epoch, p.pay.worth = len(prompt), c.Worth
-	p.pace = pacing{gap: c.Gap, least: c.Gap}
 	return p
 }
 
@@ -109,9 +115,7 @@ func (p *Proposer) Usage() Usage { return p.usage }
 // Stats returns the edge's counters.
 func (p *Proposer) Stats() ProposerStats {
 	s := p.stats
-	if p.pace.gap > p.c.Gap {
-		s.Slow = p.pace.gap
-	}
+	s.Held = p.held
 	if p.pay.resumeAt == 0 && p.c.Depth >= 0 {
 		s.Depth = p.c.Window
 		if p.c.Depth > 0 {
@@ -125,7 +129,7 @@ func (p *Proposer) Stats() ProposerStats {
 // the one that the cloud grants, 0 for the configured one.
 func (p *Proposer) LinkUp(window int) {
 	p.linked = true
-	p.pace.reset()
+	p.way.reset()
 	if window > 0 {
 		p.c.Window = min(p.c.Window, window)
 	}
@@ -176,7 +180,7 @@ func (p *Proposer) Drafted(id uint64, c Choice, took time.Duration) {
 // expand gives a node its children; p1 is the probability of the first.
 func (p *Proposer) expand(n *node, c Choice, p1 float64) {
 	n.expanded, n.raw, n.firstTok, n.second = true, c.Confidence, c.Token, c.Second
-	bound := p.root.logp + math.Log(p.c.MinPath)
+	bound := p.root.logp + math.Log(p.minPath())
 	if n.logp+math.Log(p1) < bound && n != p.root {
 		n.unpromised = true
 		return
@@ -208,7 +212,7 @@ func (p *Proposer) next(draft bool) *node {
 	if p.finish != NotFinished || p.c.Depth < 0 || !p.room() {
 		return nil
 	}
-	bound := p.root.logp + math.Log(max(p.c.MinPath, p.c.Worth/p.pay.useful()))
+	bound := p.root.logp + math.Log(max(p.minPath(), p.c.Worth/p.pay.useful()))
 	var top *node
 	var best float64
 	consider := func(n *node) {
@@ -240,7 +244,6 @@ func (p *Proposer) next(draft bool) *node {
 // Commit applies a commit. An overlap with the log must agree with it (ErrDiverged); a gap is
 // ErrProtocol.
 func (p *Proposer) Commit(c Commit) error {
-	p.pace.heard = max(p.pace.heard, c.Heard)
 	if c.Start < 0 || c.Start > len(p.log) {
 		return protocolError("commit at %d leaves a gap after %d", c.Start, len(p.log))
 	}
@@ -258,6 +261,7 @@ func (p *Proposer) Commit(c Commit) error {
 	if p.finish != NotFinished && len(tokens) > 0 {
 		return protocolError("commit after the end")
 	}
+	p.news = &c
 	if c.Finish != NotFinished {
 		p.finish, p.usage = c.Finish, c.Usage
 	}
@@ -304,11 +308,14 @@ func (p *Proposer) Ready(now Time) Ready {
 	if !p.linked {
 		return r
 	}
+	if p.news != nil {
+		p.way.commit(now, p.news)
+		p.news = nil
+	}
 	if len(p.log)-p.acked >= AckEvery {
 		p.acked = len(p.log)
 		r.Ack = p.acked
 	}
-	p.pace.look(now)
 	if at, ok := p.flushAt(now); ok {
 		if at <= now {
 			r.Send = p.flush(now)
@@ -320,18 +327,33 @@ func (p *Proposer) Ready(now Time) Ready {
 }
 
 // flushAt says when unsent nodes should go: at once when drafting rests or is slow, otherwise at
-// least Gap apart.
+// least Gap apart; a thrifty edge waits for the last moment before the verifier's next step. What piles up
+// on the way is waited for.
 func (p *Proposer) flushAt(now Time) (Time, bool) {
 	if len(p.unsent) == 0 || p.inFlight() >= p.c.Window {
 		return 0, false
 	}
-	if p.pace.gap > p.c.Gap { // a slow uplink
-		return max(now, p.flushed+p.pace.gap), true
+	at, timed := Time(0), false
+	if p.thrifty() {
+		at, timed = p.way.boundary(now)
 	}
-	if p.drafting == nil || p.perToken >= p.c.Gap {
-		return now, true
+	if !timed && p.drafting != nil && p.perToken < p.c.Gap {
+		at = p.flushed + p.c.Gap
 	}
-	return max(now, p.flushed+p.c.Gap), true
+	after := p.way.earliest(p.flushed)
+	p.held = timed && at > now || after > now
+	return max(now, at, after), true
+}
+
+// thrifty says whether to save bytes: when asked to, and while proposals pile up before a thin link.
+func (p *Proposer) thrifty() bool { return p.c.Thrifty || p.way.gap > 0 }
+
+// minPath is the path probability down to which to draft and send.
+func (p *Proposer) minPath() float64 {
+	if p.way.gap > 0 {
+		return max(p.c.MinPath, ThriftyMinPath)
+	}
+	return p.c.MinPath
 }
 
 // flush turns the unsent nodes, as far as the window goes, into one message.
@@ -361,7 +383,7 @@ func (p *Proposer) flush(now Time) *Propose {
 	}
 	p.unsent = slices.Delete(p.unsent, 0, fit)
 	p.flushed = now
-	p.pace.send(now)
+	p.way.note(now)
 	p.stats.Sent += len(m.Tokens)
 	p.stats.Messages++
 	return m

@@ -112,10 +112,11 @@ func (f Finish) String() string {
 type Commit struct {
 	Start      int // position of Tokens[0]
 	Tokens     []Token
-	Fates      []Fate      // one per token
-	Logprobs   []*Logprobs // one per token, nil when not asked for
-	JudgedNode int         // nodes of the newest epoch that had arrived when the step began
-	Heard      int         // proposals of the stream that had arrived when the commit was made; 0: not told
+	Fates      []Fate        // one per token
+	Logprobs   []*Logprobs   // one per token, nil when not asked for
+	JudgedNode int           // nodes of the newest epoch that had arrived when the step began
+	Heard      int           // proposals of the stream that had arrived when the commit was made; 0: not told
+	Age        time.Duration // how long before it the newest of them had
 	Queue      time.Duration
 	Score      time.Duration
 	Load       int // sessions in the step

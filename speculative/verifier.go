@@ -58,6 +58,7 @@ type Verifier struct {
 	gapMean   time.Duration // smoothed time between a commit and the next proposal
 	committed Time          // when the last commit was made
 	answered  bool          // a proposal has arrived since
+	heardAt   Time          // when the last of them did
 	gather    gather
 	heard     int     // proposals of this stream
 	offered   Time    // when the segment under way was offered
@@ -183,7 +184,7 @@ func (v *Verifier) Propose(now Time, m *Propose) error {
 	if m.Epoch > len(v.log) {
 		return protocolError("epoch %d is beyond the log's length %d", m.Epoch, len(v.log))
 	}
-	v.heard++
+	v.heard, v.heardAt = v.heard+1, now
 	if v.finish != NotFinished {
 		return nil
 	}

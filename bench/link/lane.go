@@ -8,6 +8,7 @@ type Lane struct {
 	c      Config
 	w      Way
 	rng    uint64
+	header int
 	free   time.Duration // the link is sending until then
 	cursor cursor
 }
@@ -26,7 +27,10 @@ const (
 func (c Config) Lanes() (up, down *Lane) { return newLane(c, c.Up, 1), newLane(c, c.Down, 2) }
 
 func newLane(c Config, w Way, n uint64) *Lane {
-	l := &Lane{c: c, w: w, rng: c.Seed*2 + n}
+	l := &Lane{c: c, w: w, rng: c.Seed*2 + n, header: headerBytes}
+	if c.Header != 0 {
+		l.header = max(0, c.Header)
+	}
 	if w.Trace != nil {
 		l.cursor = newCursor(w.Trace)
 	}
@@ -37,7 +41,7 @@ func newLane(c Config, w Way, n uint64) *Lane {
 // goes back) have been delivered.
 func (l *Lane) Deliver(f *Flow, n int, now time.Duration) time.Duration {
 	packets := max(1, (n+segmentBytes-1)/segmentBytes)
-	sent := l.send(n+packets*headerBytes, now)
+	sent := l.send(n+packets*l.header, now)
 	at := sent + l.c.RTT/2
 	if l.c.Jitter > 0 {
 		at += time.Duration(l.random() * float64(l.c.Jitter))

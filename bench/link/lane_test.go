@@ -214,6 +214,7 @@ func TestParse(t *testing.T) {
 		"loss=60%":                 "such as 1%",
 		"loss=NaN":                 "such as 1%",
 		"delay=5ms":                "no setting \"delay\"",
+		"header=-1":                "bytes of headers",
 		"trace=a":                  "two files",
 		"trace=:":                  "two files",
 		"trace=/nowhere.up:":       "no such file",

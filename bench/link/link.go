@@ -18,6 +18,7 @@ type Config struct {
 	RTT      time.Duration // half of it in each direction; a new connection costs one RTT besides
 	Jitter   time.Duration // each chunk is delayed by up to this much more; order is kept, as TCP does
 	Up, Down Way           // towards the target, and back
+	Header   int           // bytes of headers that count against a packet's rate; 0: 52, negative: none
 	Seed     uint64        // of jitter and loss
 }
 

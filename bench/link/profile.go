@@ -21,6 +21,8 @@ type Way struct {
 const (
 	maxRTT  = time.Minute
 	maxRate = 1 << 50
+	// maxHeader leaves room for tunnels.
+	maxHeader = 500
 )
 
 // presets are rounded from what such links commonly show; a recorded trace says more.
@@ -51,7 +53,8 @@ const Forms = "rtt=50ms,jitter=5ms,up=25kbit,down=10mbit,loss=1%, a recorded tra
 
 // Parse reads a link: settings joined by commas, the later ones count, or a preset's name with or
 // without settings after it. Rates are in bits per second with bit, kbit, mbit or gbit; rate and loss are
-// for both directions, up, down, loss-up and loss-down for one. Files of traces are read.
+// for both directions, up, down, loss-up and loss-down for one. header is what a packet's headers count (52
+// bytes; about 4 where they are compressed, RFC 5795). Files of traces are read.
 func Parse(s string) (Config, error) {
 	var c Config
 	if strings.TrimSpace(s) == "" {
@@ -97,10 +100,17 @@ func (c *Config) set(name, value string) (err error) {
 	case "loss":
 		c.Up.Loss, err = share(value)
 		c.Down.Loss = c.Up.Loss
+	case "header":
+		if c.Header, err = strconv.Atoi(value); err != nil || c.Header < 0 || c.Header > maxHeader {
+			return fmt.Errorf("must be bytes of headers per packet, 0 to %d", maxHeader)
+		}
+		if c.Header == 0 {
+			c.Header = -1
+		}
 	case "trace":
 		err = c.traces(value)
 	default:
-		return fmt.Errorf("a link has no setting %q: use rtt, jitter, up, down, rate, loss, loss-up, loss-down or trace", name)
+		return fmt.Errorf("a link has no setting %q: use rtt, jitter, up, down, rate, loss, loss-up, loss-down, header or trace", name)
 	}
 	return err
 }
@@ -179,6 +189,9 @@ func (c Config) String() string {
 		if w.Loss > 0 {
 			s += fmt.Sprintf(",loss-%s=%.4g%%", w.name, 100*w.Loss)
 		}
+	}
+	if c.Header != 0 {
+		s += fmt.Sprintf(",header=%d", max(0, c.Header))
 	}
 	if c.Up.Trace != nil || c.Down.Trace != nil {
 		s += ",trace=" + c.Up.Trace.file() + ":" + c.Down.Trace.file()

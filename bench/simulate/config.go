@@ -73,6 +73,7 @@ type Config struct {
 	MinPath   float64 // likewise
 	Window    int
 	Gap       time.Duration
+	Thrifty   bool
 	Limits    speculative.Limits
 	FairWait  time.Duration // a session that waits longer is served first
 	Pace      float64       // so is one that got fewer tokens a second; 0: no pace

@@ -136,7 +136,7 @@ func (s *sim) begin(x *session) {
 		prompt[i] = x.pair.target(i)
 	}
 	x.p = speculative.NewProposer(speculative.ProposerConfig{MaxLength: length, Window: s.c.Window, MinPath: s.c.MinPath, Worth: s.c.Objective.Aims().Worth,
-		Depth: s.c.Depth, Gap: s.c.Gap, Branches: s.c.Branches}, prompt)
+		Depth: s.c.Depth, Gap: s.c.Gap, Branches: s.c.Branches, Thrifty: s.c.Thrifty}, prompt)
 	x.p.LinkUp(0)
 	s.up(x, 0, func() {
 		x.v = speculative.NewVerifier(speculative.VerifierConfig{PromptLength: x.prompt, Window: s.c.Window,
@@ -290,7 +290,7 @@ func (s *sim) step() {
 	s.queue.add(s.now+took, func() {
 		s.stepping = false
 		for _, sh := range shares {
-			s.scored(sh.x, sh.seg)
+			s.scored(sh.x, sh.seg, took)
 		}
 		s.step()
 	})
@@ -332,12 +332,13 @@ func (s *sim) behind(x *session) bool {
 	return s.c.Pace > 0 && float64(got) < s.c.Pace*(s.now-x.begun-s.c.Link.RTT/2).Seconds()
 }
 
-func (s *sim) scored(x *session, seg speculative.Segment) {
+func (s *sim) scored(x *session, seg speculative.Segment, took time.Duration) {
 	x.busy = false
 	if x.v == nil {
 		return
 	}
 	m, err := x.v.Scored(s.now, seg, x.pair.choices(seg), s.c.Model.Target.Ratio())
+	m.Score = took
 	if err != nil {
 		panic(err) // as above
 	}

@@ -37,6 +37,7 @@ type simulateFlags struct {
 	depth, window                      int
 	minPath                            float64
 	gap                                time.Duration
+	thrifty                            bool
 	arrivals                           string
 	requests, maxPrompt                int
 	speed, capacity, price             float64
@@ -108,6 +109,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.IntVar(&f.window, "window", 0, "nodes in flight at most; 0: the default")
 	s.Float64Var(&f.minPath, "min-path", 0, "draft while the path probability is at least this; 0: the default")
 	s.DurationVar(&f.gap, "gap", 0, "least time between proposals; 0: the default")
+	s.BoolVar(&f.thrifty, "thrifty", false, "x")
 	s.StringVar(&f.arrivals, "arrivals", "", "CSV of requests: TIMESTAMP,ContextTokens,GeneratedTokens")
 	s.IntVar(&f.requests, "requests", 1000, "of these, the first so many")
 	s.IntVar(&f.maxPrompt, "max-prompt", 0, "prompts are cut to this many tokens, as if the rest were cached; 0: not")
@@ -141,7 +143,7 @@ func (f *simulateFlags) config() (simulate.Config, error) {
 		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft,
 			Agreement: f.agreement.rate, Trace: f.agreement.set, Spread: f.spread, Second: f.second, Confidence: simulate.Confidence(f.confidence)},
 		Link: link.Config{Jitter: f.jitter, Up: link.Way{Rate: int64(f.uplink)}}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
-		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap,
+		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap, Thrifty: f.thrifty,
 		Limits: speculative.Limits{Positions: f.positions, Sequences: f.sequences, Prefill: 64}}
 	if f.positions < 1 || f.sequences < 0 || f.repeats < 1 || f.tokens < 1 || len(f.rtts) == 0 {
 		return c, usagef("--step-positions, --repeats and --tokens must be at least 1, --step-sequences not negative, --rtt not empty")

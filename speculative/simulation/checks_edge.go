@@ -231,7 +231,10 @@ func (s *Sim) i12Drafted(x *session, before []speculative.Draft, c speculative.C
 	}
 }
 
-// i12AtRest: while drafting rests and the link is up nothing is left unsent, but for a moment over a slow uplink, and drafting rests only
+// maxHeld is how long a thin link or a thrifty edge may hold a proposal back.
+const maxHeld = 3 * time.Second
+
+// i12AtRest: while drafting rests and the link is up nothing is left unsent for long, and drafting rests only
 // when there is a reason.
 func (s *Sim) i12AtRest(x *session) {
 	e := &x.edge
@@ -243,14 +246,19 @@ func (s *Sim) i12AtRest(x *session) {
 		root = slices.Index(e.sent.nodes, hashOf(e.p.Log()))
 	}
 	full := e.linked && len(e.sent.nodes)-(root+1) >= e.window
-	slow := e.p.Stats().Slow
-	paced := slow > 0 && e.wake > s.now && e.wake <= s.now+slow
 	drafts := e.p.Drafts()
-	for _, d := range drafts {
-		if e.linked && d.Number < 0 && !full && !paced {
-			s.violate("I12", x, "drafting rests and token %d at %d is unsent", d.Token, d.Position)
-			return
-		}
+	waits := slices.ContainsFunc(drafts, func(d speculative.Draft) bool { return e.linked && d.Number < 0 && !full })
+	switch {
+	case !waits:
+		e.unsent = 0
+	case !e.p.Stats().Held || e.wake <= s.now:
+		s.violate("I12", x, "drafting rests, something is unsent, and nothing will send it")
+		return
+	case e.unsent == 0:
+		e.unsent = s.now
+	case s.now-e.unsent > maxHeld:
+		s.violate("I12", x, "drafting rests and something is unsent since %s", e.unsent)
+		return
 	}
 	next := len(e.p.Log()) + 1
 	fits := next <= e.maxLength(s)-1 && (s.c.Edge.DraftContext == 0 || next < s.c.Edge.DraftContext)

@@ -146,6 +146,7 @@ func (s *Sim) evict(x *session) {
 type share struct {
 	x       *session
 	life    int
+	began   speculative.Time
 	known   int // nodes of the newest epoch when it began
 	segment speculative.Segment
 	choices []speculative.Choice
@@ -175,7 +176,7 @@ func (s *Sim) step() {
 	for _, g := range grants {
 		x := who[g.Bid]
 		s.i9Pass(x, bids[g.Bid], g)
-		sh := share{x: x, life: x.cloud.life, known: len(x.cloud.known.nodes), segment: x.cloud.v.Begin(g.N)}
+		sh := share{x: x, began: s.now, life: x.cloud.life, known: len(x.cloud.known.nodes), segment: x.cloud.v.Begin(g.N)}
 		if len(sh.segment.Tokens) > max(1, g.N)+1 || !sh.segment.Prefill && len(sh.segment.Tokens) > 1+g.N {
 			s.violate("I4", x, "a segment of %d rows, %d granted", len(sh.segment.Tokens), g.N)
 		}
@@ -278,6 +279,7 @@ func (s *Sim) scored(sh *share) {
 			s.violate("I10", x, "%v", err)
 			return
 		}
+		m.Score = s.now - sh.began
 		s.i10Judged(x, sh, m)
 		s.i4Credit(x)
 		s.i7Pending(x)

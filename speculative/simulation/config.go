@@ -103,6 +103,7 @@ func Chaos(seed uint64) Config {
 		c.Cloud.Patience = 0.5 * r.Float64()
 	}
 	c.chaosOwn(rand.New(rand.NewPCG(seed, 0xC10D)))
+	c.Edge.Thrifty = one(3)
 	if one(8) { // a near cloud, seldom flushes and a nervous link: streams break with much unsent
 		c.Up, c.Down, c.Jitter, c.DraftStep = ms(0.1, 2), ms(0.1, 2), 0, ms(1, 8)
 		c.Edge.Gap, c.World.Agree, c.Length = 100*time.Millisecond, 0.9, 60

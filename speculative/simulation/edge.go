@@ -19,7 +19,8 @@ type edge struct {
 	inbox   []downMessage
 	reading bool
 	wake    speculative.Time
-	shown   int // tokens that the client has
+	unsent  speculative.Time // since when something waits to be sent while drafting rests; 0: nothing does
+	shown   int              // tokens that the client has
 	over    bool
 	gaveUp  bool // cancelled by the client
 	begun   speculative.Time
@@ -93,6 +94,7 @@ func (s *Sim) draft(x *session, w *speculative.Work) {
 }
 
 func (s *Sim) propose(x *session, m *speculative.Propose) {
+	x.edge.unsent = 0
 	s.tracef(x, "edge: propose epoch %d first %d %v parents %v", m.Epoch, m.First, m.Tokens, m.Parents)
 	s.i11SentOnce(x, m)
 	s.i4InFlight(x)
