@@ -332,7 +332,7 @@ func logprobsProto(in []*speculative.Logprobs) []*outriderv1.Logprobs {
 func commitProto(c speculative.Commit) *outriderv1.Commit {
 	m := &outriderv1.Commit{
 		Start: uint32(c.Start), JudgedNode: uint32(c.JudgedNode), Heard: uint32(c.Heard), Load: uint32(c.Load),
-		QueueUs: micros(c.Queue), ScoreUs: micros(c.Score), Finish: outriderv1.Finish(c.Finish),
+		QueueUs: micros(c.Queue), ScoreUs: micros(c.Score), AgeUs: micros(c.Age), Finish: outriderv1.Finish(c.Finish),
 		Tokens: make([]uint32, len(c.Tokens)), Fates: make([]outriderv1.Fate, len(c.Fates)),
 	}
 	for i, t := range c.Tokens {

@@ -58,6 +58,7 @@ type Config struct {
 	Depth   int     // 0: adaptive, n: at most n tokens beyond the commits, negative: never draft
 	MinPath float64 // draft while the path probability is at least this; 0: the core's default
 	Gap     time.Duration
+	Thrifty bool // a third of the bytes up for a twentieth of the time: proposals go once per step of the target
 	// Branches also proposes the draft's second choices.
 	Branches bool
 	// NoTranslate refuses a draft whose tokens are not the target's; otherwise it drafts text, which is

@@ -134,7 +134,7 @@ func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabu
 	s.sum = Summary{PromptTokens: len(prompt), Rule: s.r.Rule, Exact: s.r.Rule.Strict(r.Params.Temperature), Lossless: s.r.Rule.Kind != speculative.Lenient}
 	_, _ = rand.Read(s.id[:]) // never fails
 	s.request = telemetry.RequestID(ctx)
-	c := speculative.ProposerConfig{Depth: e.c.Depth, MinPath: e.c.MinPath, Worth: s.r.Objective.Aims().Worth, Gap: e.c.Gap, Branches: e.c.Branches,
+	c := speculative.ProposerConfig{Depth: e.c.Depth, MinPath: e.c.MinPath, Worth: s.r.Objective.Aims().Worth, Gap: e.c.Gap, Thrifty: e.c.Thrifty, Branches: e.c.Branches,
 		MaxLength: s.maxLength()}
 	vocabulary := voc.size
 	s.ends = slices.Clone(voc.ends)

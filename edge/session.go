@@ -192,7 +192,7 @@ func (s *session) act() time.Duration {
 	}
 	if r.Ack > 0 {
 		m := &outriderv1.Ack{Committed: uint32(r.Ack)}
-		s.send(proto.Size(m), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Ack{Ack: m}})
+		s.send(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Ack{Ack: m}})
 	}
 	if r.Send != nil {
 		s.propose(r.Send)
@@ -209,18 +209,19 @@ func (s *session) act() time.Duration {
 // propose sends a proposal, packed where the cloud reads that.
 func (s *session) propose(p *speculative.Propose) {
 	if data, ok := s.packer.Pack(p); ok {
-		s.send(len(data), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Packed{Packed: data}})
+		s.send(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Packed{Packed: data}})
 		return
 	}
 	s.packer.Note(p)
 	m := proposeToProto(p)
-	s.send(proto.Size(m), &outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Propose{Propose: m}})
+	s.send(&outriderv1.DecodeRequest{Message: &outriderv1.DecodeRequest_Propose{Propose: m}})
 }
 
-func (s *session) send(size int, m *outriderv1.DecodeRequest) {
+func (s *session) send(m *outriderv1.DecodeRequest) {
 	if s.st == nil {
 		return
 	}
+	size := proto.Size(m)
 	s.sum.Uplink += size
 	s.e.c.Metrics.up.Add(float64(size))
 	if !s.st.put(m) {

@@ -45,7 +45,7 @@ func commitFromProto(m *outriderv1.Commit) (speculative.Commit, error) {
 	}
 	c := speculative.Commit{Start: int(m.GetStart()), JudgedNode: int(min(m.GetJudgedNode(), math.MaxInt32)), Heard: int(min(m.GetHeard(), math.MaxInt32)),
 		Queue: time.Duration(m.GetQueueUs()) * time.Microsecond, Score: time.Duration(m.GetScoreUs()) * time.Microsecond,
-		Load: int(min(m.GetLoad(), math.MaxInt32)), Finish: speculative.Finish(m.GetFinish()), Usage: usageFromProto(m.GetUsage())}
+		Age: time.Duration(m.GetAgeUs()) * time.Microsecond, Load: int(min(m.GetLoad(), math.MaxInt32)), Finish: speculative.Finish(m.GetFinish()), Usage: usageFromProto(m.GetUsage())}
 	var ok bool
 	if c.Logprobs, ok = logprobsFromProto(m.GetLogprobs(), len(m.GetTokens())); !ok {
 		return bad("malformed log probabilities")

@@ -109,7 +109,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.IntVar(&f.window, "window", 0, "nodes in flight at most; 0: the default")
 	s.Float64Var(&f.minPath, "min-path", 0, "draft while the path probability is at least this; 0: the default")
 	s.DurationVar(&f.gap, "gap", 0, "least time between proposals; 0: the default")
-	s.BoolVar(&f.thrifty, "thrifty", false, "x")
+	s.BoolVar(&f.thrifty, "thrifty", false, "fewer bytes up: as edge.uplink does")
 	s.StringVar(&f.arrivals, "arrivals", "", "CSV of requests: TIMESTAMP,ContextTokens,GeneratedTokens")
 	s.IntVar(&f.requests, "requests", 1000, "of these, the first so many")
 	s.IntVar(&f.maxPrompt, "max-prompt", 0, "prompts are cut to this many tokens, as if the rest were cached; 0: not")

@@ -72,6 +72,9 @@ func (c *Config) validate() []error {
 	if o, err := speculative.ParseObjective(c.Edge.Objective); err != nil || o == speculative.ObjectiveDefault {
 		errs = append(errs, c.from.wrong("edge.objective", "edge.objective is %q, must be one of %s", c.Edge.Objective, strings.Join(speculative.Objectives(), ", ")))
 	}
+	if u := c.Edge.Uplink; u != "fast" && u != "thrifty" {
+		errs = append(errs, c.from.wrong("edge.uplink", "edge.uplink is %q, must be fast or thrifty", u))
+	}
 	if t := c.Edge.Translate; t != "auto" && t != "off" {
 		errs = append(errs, c.from.wrong("edge.translate", "edge.translate is %q, must be auto or off", t))
 	}

@@ -1584,7 +1584,9 @@ type Commit struct {
 	Logprobs []*Logprobs `protobuf:"bytes,10,rep,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// Proposals of this stream that had arrived when the commit was made, so that an edge notices when its
 	// uplink queues them; 0: not told.
-	Heard         uint32 `protobuf:"varint,11,opt,name=heard,proto3" json:"heard,omitempty"`
+	Heard uint32 `protobuf:"varint,11,opt,name=heard,proto3" json:"heard,omitempty"`
+	// Microseconds before the commit at which the newest of them had: with it an edge knows how long they take.
+	AgeUs         uint32 `protobuf:"varint,12,opt,name=age_us,json=ageUs,proto3" json:"age_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1692,6 +1694,13 @@ func (x *Commit) GetLogprobs() []*Logprobs {
 func (x *Commit) GetHeard() uint32 {
 	if x != nil {
 		return x.Heard
+	}
+	return 0
+}
+
+func (x *Commit) GetAgeUs() uint32 {
+	if x != nil {
+		return x.AgeUs
 	}
 	return 0
 }
@@ -2269,7 +2278,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\x0e2\x18.outrider.v1.TargetStateR\x05state\x12!\n" +
 	"\fload_percent\x18\t \x01(\rR\vloadPercent\x12\x18\n" +
 	"\aproblem\x18\n" +
-	" \x01(\tR\aproblem\"\xea\x02\n" +
+	" \x01(\tR\aproblem\"\x81\x03\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12'\n" +
@@ -2283,7 +2292,8 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05usage\x18\t \x01(\v2\x12.outrider.v1.UsageR\x05usage\x121\n" +
 	"\blogprobs\x18\n" +
 	" \x03(\v2\x15.outrider.v1.LogprobsR\blogprobs\x12\x14\n" +
-	"\x05heard\x18\v \x01(\rR\x05heard\"\xea\x02\n" +
+	"\x05heard\x18\v \x01(\rR\x05heard\x12\x15\n" +
+	"\x06age_us\x18\f \x01(\rR\x05ageUs\"\xea\x02\n" +
 	"\x05Usage\x12\x18\n" +
 	"\adrafted\x18\x01 \x01(\x04R\adrafted\x12\x16\n" +
 	"\x06judged\x18\x02 \x01(\x04R\x06judged\x12\x1a\n" +
