@@ -287,6 +287,9 @@ func (l *loop) segmentFailed(sh share, err error) {
 	case errors.Is(err, backend.ErrNotFinite):
 		l.c.Logger.Error("the target is broken", "request", s.name, "target", l.target.Name, "error", err)
 		s.end(errBroken(l.target.Name, err))
+	case errors.Is(err, backend.ErrInvalid): // it would refuse the session again
+		l.c.Logger.Warn("the target refused a session", "request", s.name, "target", l.target.Name, "error", err)
+		s.end(status.Errorf(codes.InvalidArgument, "target %s: %s", l.target.Name, err))
 	default:
 		l.c.Logger.Error("the target refused a segment", "request", s.name, "target", l.target.Name, "error", err)
 		s.end(status.Errorf(codes.Internal, "the target refused a segment: %s", err))

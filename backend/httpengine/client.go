@@ -26,7 +26,7 @@ type Client struct {
 // maxAnswer bounds what is read of an answer, bytes: 128k rows of 20 tokens take about 100 MB.
 const maxAnswer = 256 << 20
 
-// ErrNotFound: the server has no such path.
+// ErrNotFound says that the server has no such path.
 var ErrNotFound = errors.New("no such path")
 
 // refused is an answer that the same request would get again.

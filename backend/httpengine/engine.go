@@ -50,7 +50,7 @@ type Query struct {
 // sampling parameter. No token that is missing is more probable than one that is there.
 type Row []speculative.TokenLogprob
 
-// ErrNoTokenizer: the server has no call that tokenizes.
+// ErrNoTokenizer says that the server has no call that tokenizes.
 var ErrNoTokenizer = errors.New("the server does not tokenize")
 
 // Engine implements backend.Model and io.Closer.

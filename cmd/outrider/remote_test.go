@@ -76,6 +76,10 @@ func TestTargetOnAnEngine(t *testing.T) {
 				t.Errorf("%s, %s, alone: %q, the reference engine says %q", engine, name, got.Text, want[name])
 			}
 		}
+		// What the engine cannot do is refused at once, with what to do instead.
+		if code, _, errs := outrider(t, "", "generate", "--edge", s.edge.addr(), "-t", "1", "-n", "4", "--deadline", "30s", "Once"); code == 0 || !strings.Contains(errs, "top_k") {
+			t.Errorf("%s without top_k: %d %s", engine, code, errs)
+		}
 		s.stop()
 	}
 }
