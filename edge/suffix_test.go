@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -54,5 +55,57 @@ func TestSecretsStayInTheirPartition(t *testing.T) {
 	}
 	if heard, _ := ask(Request{User: "ada"}, other); heard {
 		t.Error("forgotten, but proposed")
+	}
+}
+
+// Under placeholders no source of proposals has ever seen what is private: a secret that stands in the prompt, in the
+// prediction and in the answer, which says the prompt again, goes up from none of them. The user reads it.
+func TestSecretInEveryDrafter(t *testing.T) {
+	const secret = "ada@example.org"
+	for _, source := range []string{"model", "lookup", "prediction", "suffix"} {
+		for _, action := range []Privacy{PrivacyOff, PrivacyPlaceholders} {
+			r, p := privateRig(t, func(r *rig) {
+				r.config.Privacy, r.target.echo, r.draft.echo = action, true, true
+				r.cloud.config.Targets = []cloud.Target{{Name: "big", Model: backend.Paced(r.target, 8*time.Millisecond, 0), Bytes: r.config.Tokenizer.Bytes}}
+				r.config.Lookup = LookupOff
+				switch source {
+				case "lookup":
+					r.config.Lookup = LookupAlways
+				case "prediction":
+					r.config.Lookup = LookupAuto
+				case "suffix":
+					r.config.Suffix = suffix.New()
+				}
+				if source != "model" {
+					r.config.Draft, r.draft = nil, nil
+				}
+			})
+			q := Request{Prompt: "Send the word to ada@example.org and send it again to ada@example.org today. ", User: "ada", MaxTokens: 60}
+			if source == "prediction" {
+				q.Prediction = q.Prompt
+			}
+			rounds := 1
+			if source == "suffix" { // the first answer is what it learns from
+				rounds = 2
+			}
+			c := &collect{t: t}
+			var s Summary
+			var err error
+			for range rounds {
+				if s, err = r.edge.Generate(t.Context(), q, c.emit); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if s.Usage.Accepted == 0 {
+				t.Errorf("%s, %v: nothing was proposed, so nothing is shown: %+v", source, action, s.Sources)
+			}
+			if heard := p.holds(secret); heard != (action == PrivacyOff) {
+				t.Errorf("%s, %v: the secret went up: %t", source, action, heard)
+			}
+			if !strings.Contains(c.text, secret) {
+				t.Errorf("%s, %v: the user reads %q", source, action, c.text)
+			}
+			r.empty()
+		}
 	}
 }

@@ -29,6 +29,7 @@ type toy struct {
 	lost   int     // sequences to lose at the next call
 	drafts int     // calls of Draft
 	script []Token // what it answers, if set
+	echo   bool    // it answers what the prompt says
 }
 
 type toySeq struct {
@@ -63,7 +64,9 @@ func (m *toy) oracle(p speculative.Params, prompt []Token, maxLength int) []Toke
 }
 
 func (m *toy) next(s backend.Setup, log []Token) speculative.Choice {
-	if i := len(log) - s.PromptLength; m.script != nil && i >= 0 {
+	if i := len(log) - s.PromptLength; m.echo && i >= 0 {
+		return speculative.Choice{Token: log[i%s.PromptLength], Confidence: 0.9, Second: -1}
+	} else if m.script != nil && i >= 0 {
 		if i < len(m.script) {
 			return speculative.Choice{Token: m.script[i], Confidence: 0.9, Second: -1}
 		}
