@@ -102,7 +102,7 @@ func kindList() string {
 }
 
 // Detect finds the personal data of text, in order and without overlap. A text of n bytes costs about
-// n x 0.1 us.
+// n x 1 to 6 us.
 func (d *Detector) Detect(text string) []Finding {
 	n := normalise(text)
 	var all []Finding
