@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"sync"
 
 	"github.com/hashicorp/go-plugin"
@@ -168,6 +169,9 @@ func toStatus(err error) error {
 	return status.Error(codes.Internal, oneLine(err.Error()))
 }
 
+// deadlineSlack is how far the two sides of a call may be apart in seeing its deadline pass.
+const deadlineSlack = 20 * time.Millisecond
+
 // fromStatus is what the host makes of a failed call.
 func fromStatus(ctx context.Context, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
@@ -177,6 +181,10 @@ func fromStatus(ctx context.Context, err error) error {
 		return e
 	}
 	st := status.Convert(err)
+	// The plugin has the same deadline and may see it pass a moment before this side does.
+	if d, ok := ctx.Deadline(); st.Code() == codes.DeadlineExceeded || ok && time.Until(d) < deadlineSlack {
+		return context.DeadlineExceeded
+	}
 	if kind, ok := kinds()[st.Code()]; ok {
 		return fmt.Errorf("%w: %s", kind, oneLine(st.Message()))
 	}
