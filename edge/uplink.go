@@ -56,8 +56,6 @@ func newUplink(ctx context.Context, c *Config) (*uplink, error) {
 
 func (l *uplink) dial(address string) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
-		// Fixed windows: to find out better ones gRPC would send a ping up for each commit.
-		grpc.WithStaticStreamWindowSize(256 << 10), grpc.WithStaticConnWindowSize(1 << 20),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(shuffled),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: l.c.LinkTimeout}),
