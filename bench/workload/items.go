@@ -2,12 +2,10 @@ package workload
 
 import (
 	"bufio"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -96,19 +94,11 @@ func find(dir string, patterns []string) string {
 }
 
 func readItems(path, set string) ([]Item, error) {
-	f, err := os.Open(path)
+	r, done, err := unpacked(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // it was only read
-	var r io.Reader = f
-	if strings.HasSuffix(path, ".gz") {
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		r = z
-	}
+	defer done()
 	items, err := ParseItems(r, set)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

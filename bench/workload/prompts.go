@@ -39,24 +39,34 @@ var fields = []string{"prompt", "turns", "question", "text", "instruction"}
 // Read returns the first n prompts of a file (all when n is 0): JSON lines with one of the fields
 // prompt, turns, question, text or instruction, or plain text, one prompt a line; .gz is unpacked.
 func Read(path string, n int) ([]string, error) {
-	f, err := os.Open(path)
+	r, done, err := unpacked(path)
 	if err != nil {
 		return nil, fmt.Errorf("prompts: %w", err)
 	}
-	defer func() { _ = f.Close() }() // it was only read
-	var r io.Reader = f
-	if strings.HasSuffix(path, ".gz") {
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			return nil, fmt.Errorf("prompts %s: %w", path, err)
-		}
-		r = z
-	}
+	defer done()
 	out, err := parse(r, n)
 	if err != nil {
 		return nil, fmt.Errorf("prompts %s: %w", path, err)
 	}
 	return out, nil
+}
+
+// unpacked opens a file; .gz is unpacked. done closes it.
+func unpacked(path string) (r io.Reader, done func(), err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() { _ = f.Close() } // it was only read
+	if !strings.HasSuffix(path, ".gz") {
+		return f, done, nil
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		done()
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return z, done, nil
 }
 
 func parse(r io.Reader, n int) ([]string, error) {

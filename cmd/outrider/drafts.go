@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -23,22 +22,6 @@ func openSuffix(path string, log *slog.Logger) *suffix.Store {
 		log.Warn("learned drafts begin anew", "error", err)
 	}
 	return s
-}
-
-// keepSuffix saves what is new from time to time, and in the end.
-func keepSuffix(ctx context.Context, s *suffix.Store, log *slog.Logger) {
-	t := time.NewTicker(saveEvery)
-	defer t.Stop()
-	for done := false; !done; {
-		select {
-		case <-ctx.Done():
-			done = true
-		case <-t.C:
-		}
-		if err := s.Save(); err != nil {
-			log.Warn("learned drafts are not kept", "error", err)
-		}
-	}
 }
 
 func newDrafts() *cobra.Command {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,16 +21,7 @@ func TestDrafts(t *testing.T) {
 	if err := s.Save(); err != nil {
 		t.Fatal(err)
 	}
-	run := func(args ...string) (string, error) {
-		c := newDrafts()
-		var out bytes.Buffer
-		c.SetOut(&out)
-		c.SetErr(&out)
-		c.SilenceUsage = true
-		c.SetArgs(args)
-		err := c.Execute()
-		return out.String(), err
-	}
+	run := func(args ...string) (string, error) { return runCommand(newDrafts(), args...) }
 	if out, err := run("list", "--file", file); err != nil || !strings.Contains(out, `"ada"`) || !strings.Contains(out, `"eve"`) {
 		t.Errorf("%q %v", out, err)
 	}

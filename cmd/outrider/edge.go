@@ -142,13 +142,13 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if c.Totals != "" {
 		g.Go(func() error {
-			keepTotals(ctx, r.ledger, c.Totals, log)
+			keepSaved(ctx, "the totals", func() error { return saveTotals(r.ledger, c.Totals) }, log)
 			return nil
 		})
 	}
 	if r.suffix != nil {
 		g.Go(func() error {
-			keepSuffix(ctx, r.suffix, log)
+			keepSaved(ctx, "learned drafts", r.suffix.Save, log)
 			return nil
 		})
 	}

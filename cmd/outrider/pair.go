@@ -102,16 +102,9 @@ func runPair(ctx context.Context, c ModelsConfig, f pairFlags, target, draft str
 	if err := firstOf(t.resolve(c), d.resolve(c)); err != nil {
 		return err
 	}
-	tt, err := t.tokenizer()
+	tt, dt, err := tokenizersOf(t, d)
 	if err != nil {
 		return err
-	}
-	dt, err := d.tokenizer()
-	if err != nil {
-		return err
-	}
-	if tt == nil || dt == nil {
-		return usagef("the engine %s has no text", f.engine)
 	}
 	r := pairReport{Target: target, Draft: draft, Vocabulary: pair.Compare(tt, dt), RTT: milliseconds(f.rtt)}
 	r.AsText = !r.Vocabulary.Fits
@@ -269,4 +262,18 @@ func (r *pairReport) print(w io.Writer) {
 		verdict = "drafting does not pay: the edge would notice and rest the draft"
 	}
 	fmt.Fprintf(w, "\nby simulation, with %g ms of round trip and a target of %.1f ms a step and %.2f ms a scored token: %s\n", r.RTT, r.Step, r.Position, verdict)
+}
+
+// tokenizersOf are those of a target and a draft that both have text.
+func tokenizersOf(target, draft ModelConfig) (t, d *tokenizer.Tokenizer, err error) {
+	if t, err = target.tokenizer(); err != nil {
+		return nil, nil, err
+	}
+	if d, err = draft.tokenizer(); err != nil {
+		return nil, nil, err
+	}
+	if t == nil || d == nil {
+		return nil, nil, usagef("the engine %s has no text", target.Engine)
+	}
+	return t, d, nil
 }

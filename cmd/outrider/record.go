@@ -65,16 +65,9 @@ func runRecord(ctx context.Context, f recordFlags, w, stderr io.Writer) error {
 		return usageError{err}
 	}
 	t, d := ModelConfig{Model: f.target, Engine: f.engine, Options: f.options}, ModelConfig{Model: f.draft, Engine: f.engine, Options: f.options}
-	tt, err := t.tokenizer()
+	tt, dt, err := tokenizersOf(t, d)
 	if err != nil {
 		return err
-	}
-	dt, err := d.tokenizer()
-	if err != nil {
-		return err
-	}
-	if tt == nil || dt == nil {
-		return usagef("the engine %s has no text", f.engine)
 	}
 	target, err := t.launch(ctx, "the target", slog.New(slog.DiscardHandler))
 	if err != nil {

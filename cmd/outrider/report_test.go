@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // What "outrider bench report" says of files that are no good, of poor ones and of good ones.
@@ -18,16 +20,7 @@ func TestReport(t *testing.T) {
 		}
 		return path
 	}
-	run := func(args ...string) (string, error) {
-		c := newReport()
-		var out bytes.Buffer
-		c.SetOut(&out)
-		c.SetErr(&out)
-		c.SilenceUsage = true
-		c.SetArgs(args)
-		err := c.Execute()
-		return out.String(), err
-	}
+	run := func(args ...string) (string, error) { return runCommand(newReport(), args...) }
 	for want, path := range map[string]string{
 		"no records":   write("empty.jsonl", ""),
 		"line 1":       write("broken.jsonl", "{\n"),
@@ -54,4 +47,15 @@ func TestReport(t *testing.T) {
 	if out, err := run(one, "--markdown"); err != nil || !strings.Contains(out, "| coupled |") {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// runCommand runs one command by itself and gives what it printed.
+func runCommand(c *cobra.Command, args ...string) (string, error) {
+	var out bytes.Buffer
+	c.SetOut(&out)
+	c.SetErr(&out)
+	c.SilenceUsage = true
+	c.SetArgs(args)
+	err := c.Execute()
+	return out.String(), err
 }

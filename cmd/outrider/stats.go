@@ -92,7 +92,7 @@ func printTotals(out io.Writer, t *edge.Totals, now time.Time) error {
 	return w.Flush()
 }
 
-// saveEvery is how often totals are kept.
+// saveEvery is how often an edge saves what it keeps: totals, learned drafts.
 const saveEvery = 30 * time.Second
 
 // openLedger goes on from a file of totals, if one is named and there.
@@ -113,8 +113,8 @@ func openLedger(l *edge.Ledger, path string) error {
 	return nil
 }
 
-// keepTotals saves the totals now and then until ctx is done, and at the end.
-func keepTotals(ctx context.Context, l *edge.Ledger, path string, log *slog.Logger) {
+// keepSaved saves now and then until ctx is done, and at the end. what names it in the log.
+func keepSaved(ctx context.Context, what string, save func() error, log *slog.Logger) {
 	t := time.NewTicker(saveEvery)
 	defer t.Stop()
 	for done := false; !done; {
@@ -123,8 +123,8 @@ func keepTotals(ctx context.Context, l *edge.Ledger, path string, log *slog.Logg
 			done = true
 		case <-t.C:
 		}
-		if err := saveTotals(l, path); err != nil {
-			log.Warn("the totals cannot be kept", "file", path, "error", err)
+		if err := save(); err != nil {
+			log.Warn(what+" cannot be kept", "error", err)
 		}
 	}
 }

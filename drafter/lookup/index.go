@@ -1,5 +1,7 @@
 package lookup
 
+import "github.com/outrider-llm/outrider/drafter"
+
 // index finds where the end of a text stood before, by chains of equal hashes of its last tokens, as
 // LZ77 does. It takes 16 bytes a token.
 type index struct {
@@ -18,16 +20,7 @@ const (
 // chains link the ends of equal hashes, the newest first. 0: none.
 type chains struct{ head, prev []int32 }
 
-func hash(tokens []Token) uint64 {
-	h := uint64(14695981039346656037)
-	for _, t := range tokens {
-		h = (h ^ uint64(uint32(t))) * 1099511628211
-		h ^= h >> 29
-	}
-	return h
-}
-
-func (c *chains) slot(key []Token) *int32 { return &c.head[hash(key)&uint64(len(c.head)-1)] }
+func (c *chains) slot(key []Token) *int32 { return &c.head[drafter.Hash(key)&uint64(len(c.head)-1)] }
 
 func (c *chains) add(tokens []Token, end, key int) {
 	for len(c.prev) <= end {

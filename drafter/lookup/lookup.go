@@ -9,6 +9,7 @@ package lookup
 import (
 	"slices"
 
+	"github.com/outrider-llm/outrider/drafter"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -37,7 +38,7 @@ type Lookup struct {
 	log    []Token
 	index  index
 	follow follower // of the prediction, after log
-	rates  [2][classes]rate
+	rates  [2][classes]drafter.Rate
 }
 
 // New begins with a prompt; prediction may be empty. Neither is kept.
@@ -54,10 +55,10 @@ func New(prompt, prediction []Token) *Lookup {
 func (l *Lookup) Commit(tokens []Token) {
 	for _, t := range tokens {
 		if g, ok := l.recall(l.log); ok {
-			l.rates[Log][g.class].observe(g.Token == t)
+			l.rates[Log][g.class].Observe(g.Token == t)
 		}
 		if g, ok := l.predict(&l.follow); ok {
-			l.rates[Prediction][g.class].observe(g.Token == t)
+			l.rates[Prediction][g.class].Observe(g.Token == t)
 		}
 		l.log = append(l.log, t)
 		l.index.add(l.log)
@@ -100,7 +101,7 @@ func (l *Lookup) predict(f *follower) (Guess, bool) {
 }
 
 func (l *Lookup) guess(s Source, t Token, class int) Guess {
-	return Guess{Token: t, Confidence: l.rates[s][class].of(priors[s][class]), Source: s, class: class}
+	return Guess{Token: t, Confidence: l.rates[s][class].Of(priors[s][class]), Source: s, class: class}
 }
 
 // Classes of matches by their length. The last one is the beginning of a prediction.
@@ -127,25 +128,4 @@ func classOf(length int) int {
 var priors = [2][classes]float64{
 	Log:        {0, 0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0},
 	Prediction: {0.2, 0.35, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.6},
-}
-
-// rate is a share of hits that forgets.
-type rate struct{ hits, trials float64 }
-
-const (
-	priorWeight = 6    // trials
-	decay       = 0.97 // a trial
-	highest     = 0.995
-)
-
-func (r *rate) observe(hit bool) {
-	r.hits *= decay
-	r.trials = r.trials*decay + 1
-	if hit {
-		r.hits++
-	}
-}
-
-func (r *rate) of(prior float64) float64 {
-	return min((r.hits+priorWeight*prior)/(r.trials+priorWeight), highest)
 }

@@ -1,5 +1,7 @@
 package suffix
 
+import "github.com/outrider-llm/outrider/drafter"
+
 // Lengths of what is hashed and compared, and bounds on a search.
 const (
 	shortKey = 2
@@ -22,15 +24,6 @@ type part struct {
 // chains link the places with equal hashes of the tokens before them, the newest first. 0: none.
 type chains struct{ head, prev []int32 }
 
-func hash(tokens []Token) uint64 {
-	h := uint64(14695981039346656037)
-	for _, t := range tokens {
-		h = (h ^ uint64(uint32(t))) * 1099511628211
-		h ^= h >> 29
-	}
-	return h
-}
-
 func newPart(text []Token, used int64) *part {
 	p := &part{text: text, used: used}
 	size := 64
@@ -43,7 +36,7 @@ func newPart(text []Token, used int64) *part {
 			if text[end] == gap {
 				continue
 			}
-			slot := &c.head[hash(text[end-key:end])&uint64(size-1)]
+			slot := &c.head[drafter.Hash(text[end-key:end])&uint64(size-1)]
 			c.prev[end], *slot = *slot, int32(end)
 		}
 	}
@@ -76,7 +69,7 @@ func (p *part) vote(full []Token, key int, c *chains) (t Token, share float64, l
 	}
 	var room [maxLinks]vote
 	votes, all, links := room[:0], 0.0, 0
-	for e := int(c.head[hash(full[len(full)-key:])&uint64(len(c.head)-1)]); e > 0 && links < maxLinks; e = int(c.prev[e]) {
+	for e := int(c.head[drafter.Hash(full[len(full)-key:])&uint64(len(c.head)-1)]); e > 0 && links < maxLinks; e = int(c.prev[e]) {
 		links++
 		n := match(p.text[:e], full)
 		if n < key {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outrider-llm/outrider/drafter"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -155,7 +156,7 @@ func (s *Store) Follow(k Key) *Follower {
 // Follower proposes to one session and measures how often it is right. Owned by one goroutine.
 type Follower struct {
 	part  *part
-	rates [lengths * shares]rate
+	rates [lengths * shares]drafter.Rate
 }
 
 // Guess is a token that may come next.
@@ -176,13 +177,13 @@ func (f *Follower) Guess(full []Token) (Guess, bool) {
 		return Guess{}, false
 	}
 	c := classOf(length, share)
-	return Guess{Token: t, Confidence: f.rates[c].of(share * priors[c/shares]), class: c}, true
+	return Guess{Token: t, Confidence: f.rates[c].Of(share * priors[c/shares]), class: c}, true
 }
 
 // Observe learns how often it is right: t was committed after full.
 func (f *Follower) Observe(full []Token, t Token) {
 	if g, ok := f.Guess(full); ok {
-		f.rates[g.class].observe(g.Token == t)
+		f.rates[g.class].Observe(g.Token == t)
 	}
 }
 
@@ -210,25 +211,4 @@ func classOf(length int, share float64) int {
 		return c + 1
 	}
 	return c
-}
-
-// rate is a share of hits that forgets.
-type rate struct{ hits, trials float64 }
-
-const (
-	priorWeight = 6    // trials
-	decay       = 0.97 // a trial
-	highest     = 0.995
-)
-
-func (r *rate) observe(hit bool) {
-	r.hits *= decay
-	r.trials = r.trials*decay + 1
-	if hit {
-		r.hits++
-	}
-}
-
-func (r *rate) of(prior float64) float64 {
-	return min((r.hits+priorWeight*prior)/(r.trials+priorWeight), highest)
 }
