@@ -81,6 +81,13 @@ verify: build cross ## What is slow: cross builds, many seeds, mutants, faults, 
 	OUTRIDER_VERIFY=1 $(GO) test -tags verify -timeout 30m -count=1 $(PACKAGES)
 	cd test/deploy && $(GO) test -count=1 ./...
 
+# What a target finds is in its package's testdata/fuzz; what it has learnt is in Go's cache, so that a next run goes on from there.
+MINUTES ?= 1
+.PHONY: fuzz
+fuzz: ## Fuzz every parser and frame, one after the other (MINUTES=10 for each; ONLY=./gguf for one package)
+	@fail=0; for t in $$(grep -rlE '^func Fuzz' --include=*_test.go $(or $(ONLY),.) | sort | xargs grep -oHE '^func Fuzz[A-Za-z]+' | sed 's/_test.go:func /_test.go:/'); do \
+	  f=$${t%%:*} x=$${t##*:}; echo "fuzz $$x in $${f%/*}"; $(GO) test -run '^$$' -fuzz "^$$x\$$" -fuzztime $(MINUTES)m "./$${f%/*}" || fail=1; done; exit $$fail
+
 # Packages, a bill of materials and checksums of what make cross has built; VERSION names them.
 VERSION ?= 0.0.0
 .PHONY: release

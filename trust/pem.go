@@ -43,6 +43,10 @@ func readPEM(path, kind string) (blocks [][]byte, err error) {
 	if err != nil {
 		return nil, certError("%w", err)
 	}
+	return decodePEM(path, kind, text)
+}
+
+func decodePEM(path, kind string, text []byte) (blocks [][]byte, err error) {
 	for b, rest := pem.Decode(text); b != nil; b, rest = pem.Decode(rest) {
 		if b.Type == kind {
 			blocks = append(blocks, b.Bytes)
@@ -60,7 +64,10 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []*x509.Certificate
+	return parseCertificates(path, blocks)
+}
+
+func parseCertificates(path string, blocks [][]byte) (out []*x509.Certificate, err error) {
 	for _, b := range blocks {
 		c, err := x509.ParseCertificate(b)
 		if err != nil {

@@ -144,7 +144,11 @@ func readCRL(path string, cas []*x509.Certificate) (*x509.RevocationList, error)
 	if err != nil {
 		return nil, err
 	}
-	list, err := x509.ParseRevocationList(blocks[0])
+	return parseCRL(path, blocks[0], cas)
+}
+
+func parseCRL(path string, der []byte, cas []*x509.Certificate) (*x509.RevocationList, error) {
+	list, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return nil, certError("%s: %w", path, err)
 	}

@@ -116,6 +116,11 @@ func (s *sources) loadFile(k *koanf.Koanf, path string) error {
 	if err != nil {
 		return usagef("cannot read the configuration file: %w", err)
 	}
+	return s.parse(k, path, text)
+}
+
+// parse takes the text of a file.
+func (s *sources) parse(k *koanf.Koanf, path string, text []byte) (err error) {
 	s.file, s.text = path, text
 	if s.lines, err = checkKeys(path, text); err != nil {
 		return err
