@@ -88,6 +88,10 @@ fuzz: ## Fuzz every parser and frame, one after the other (MINUTES=10 for each; 
 	@fail=0; for t in $$(grep -rlE '^func Fuzz' --include=*_test.go $(or $(ONLY),.) | sort | xargs grep -oHE '^func Fuzz[A-Za-z]+' | sed 's/_test.go:func /_test.go:/'); do \
 	  f=$${t%%:*} x=$${t##*:}; echo "fuzz $$x in $${f%/*}"; $(GO) test -run '^$$' -fuzz "^$$x\$$" -fuzztime $(MINUTES)m "./$${f%/*}" || fail=1; done; exit $$fail
 
+.PHONY: soak
+soak: build ## Mixed load for MINUTES=30: every answer compared, memory, goroutines and descriptors judged, curves in dist/soak.html
+	@mkdir -p dist && bin/outrider bench soak --for $(if $(filter file,$(origin MINUTES)),30,$(MINUTES))m --html dist/soak.html --svg dist/soak.svg --json dist/soak.json
+
 # Packages, a bill of materials and checksums of what make cross has built; VERSION names them.
 VERSION ?= 0.0.0
 .PHONY: release

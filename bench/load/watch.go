@@ -14,8 +14,9 @@ import (
 
 // sample is what a process says of itself.
 type sample struct {
-	cpu, rss, heap, goroutines float64
-	schedule                   buckets
+	cpu, rss, heap, goroutines, descriptors float64
+
+	schedule buckets
 }
 
 // watcher reads a process's metrics before, during and after a run. With no admin address it does
@@ -64,7 +65,7 @@ func (w *watcher) read(ctx context.Context) (s sample, err error) {
 		return s, fmt.Errorf("load: cannot read a process's metrics at %s: %w", w.url, err)
 	}
 	for name, v := range map[string]*float64{"process_cpu_seconds_total": &s.cpu, "process_resident_memory_bytes": &s.rss,
-		"go_memstats_heap_inuse_bytes": &s.heap, "go_goroutines": &s.goroutines} {
+		"go_memstats_heap_inuse_bytes": &s.heap, "go_goroutines": &s.goroutines, "process_open_fds": &s.descriptors} {
 		for _, m := range families[name].GetMetric() {
 			*v = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}

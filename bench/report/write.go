@@ -14,6 +14,9 @@ import (
 //go:embed page.html
 var page string
 
+//go:embed style.css
+var style string
+
 // Row of the table of acceptance.
 type Row struct {
 	Rule, Drafter, Temperature string
@@ -80,7 +83,7 @@ func (s *Summary) HTML(w io.Writer, title string) error {
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, map[string]any{"Title": title, "S": s, "Plots": s.plots(), "Acceptances": s.Acceptances(), "Sides": s.Sides()})
+	return t.Execute(w, map[string]any{"Title": title, "Style": template.CSS(style), "S": s, "Plots": s.plots(), "Acceptances": s.Acceptances(), "Sides": s.Sides()})
 }
 
 // CSV writes one line for each group, with units in the header.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/outrider-llm/outrider/bench/load"
 )
 
 // childFlags are the hidden flags with which this program starts itself as a server.
@@ -130,6 +132,14 @@ func (s *server) stop() {
 		_ = s.cmd.Process.Kill() // it may be gone already
 		<-s.done
 	}
+}
+
+// child is the process id of its plugin, the first if it has several; 0 where it has none or the system tells of none.
+func (s *server) child() int {
+	for _, pid := range load.Children(s.cmd.Process.Pid) {
+		return pid
+	}
+	return 0
 }
 
 // kill ends the child without any warning.

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/outrider-llm/outrider/bench/load"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
 
@@ -226,7 +227,7 @@ func TestReloadWithSessions(t *testing.T) {
 		})
 	}
 	until(t, "the end of the target small", func() bool {
-		return served(t, cloud.addr())["small"] == nil && len(children(t, cloud.cmd.Process.Pid)) == 1
+		return served(t, cloud.addr())["small"] == nil && len(load.Children(cloud.cmd.Process.Pid)) == 1
 	})
 
 	writeConfig(t, file, text(changed, "outrider-demo-target", "edgy:\n  depth: 3\n"))
