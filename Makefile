@@ -26,7 +26,7 @@ test: ## Run the tests (no C compiler, no network)
 
 .PHONY: race
 race: ## Run the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short $(PACKAGES)
+	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -race -short $(PACKAGES)
 
 .PHONY: vet
 vet:
