@@ -128,7 +128,7 @@ func (s *soak) watch(ctx context.Context, begin time.Time) error {
 	for last := 0; ; {
 		now := Sample{time.Since(begin).Seconds(), map[string]Figure{}}
 		for i, p := range s.c.Processes {
-			if f, ok := figure(ctx, watchers[i], p); ok {
+			if f, err := p.read(ctx, watchers[i]); err == nil {
 				now.Of[p.Name] = f
 			}
 		}
@@ -147,13 +147,23 @@ func (s *soak) watch(ctx context.Context, begin time.Time) error {
 	}
 }
 
-func figure(ctx context.Context, w *watcher, p Watched) (Figure, bool) {
+// read takes a figure now; w is of the process's admin port.
+func (p Watched) read(ctx context.Context, w *watcher) (Figure, error) {
 	if p.Admin != "" {
 		x, err := w.read(ctx)
-		return Figure{x.rss / 1e6, x.goroutines, x.descriptors}, err == nil
+		return Figure{x.rss / 1e6, x.goroutines, x.descriptors}, err
 	}
 	f, err := FootprintOf(p.PID())
-	return Figure{MB: f.RSS / 1e6, Descriptors: float64(f.Descriptors)}, err == nil
+	return Figure{MB: f.RSS / 1e6, Descriptors: float64(f.Descriptors)}, err
+}
+
+// Read takes a figure now.
+func (p Watched) Read(ctx context.Context) (Figure, error) {
+	w, err := watch(ctx, p.Admin)
+	if err != nil {
+		return Figure{}, err
+	}
+	return p.read(ctx, w)
 }
 
 // client asks until the load ends.
