@@ -55,7 +55,7 @@ func TestChaos(t *testing.T) {
 	for _, g := range []struct {
 		name string
 		run  func(*testing.T, *faultTable)
-	}{{"processes", chaosProcesses}} {
+	}{{"processes", chaosProcesses}, {"disk", chaosDisk}} {
 		t.Run(g.name, func(t *testing.T) { g.run(t, table) })
 	}
 	t.Logf("\n%s", table)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,17 +75,36 @@ type server struct {
 	addrs []string // gRPC, admin, the edge's API
 }
 
+// launch says how a server is started.
+type launch struct {
+	program string   // empty: this one
+	wrap    []string // command that runs it, with its first arguments
+	stderr  *os.File // nil: the server's log keeps its end
+}
+
 // startServer starts `outrider NAME args...` and waits until it serves.
 func startServer(ctx context.Context, dir, name string, args ...string) (*server, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+	return launch{}.start(ctx, dir, name, args...)
+}
+
+func (l launch) start(ctx context.Context, dir, name string, args ...string) (*server, error) {
+	if l.program == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		l.program = self
 	}
 	file := filepath.Join(dir, fmt.Sprintf("%s-%d.addr", name, time.Now().UnixNano()))
 	args = append([]string{name, "--address-file", file, "--exit-with-stdin"}, args...)
-	s := &server{cmd: exec.CommandContext(context.WithoutCancel(ctx), self, args...), done: make(chan struct{}), log: &tail{}}
+	args = append(append(slices.Clone(l.wrap), l.program), args...)
+	s := &server{cmd: exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...), done: make(chan struct{}), log: &tail{}}
 	s.cmd.Stderr = s.log
+	if l.stderr != nil {
+		s.cmd.Stderr = l.stderr
+	}
 	detach(s.cmd)
+	var err error
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

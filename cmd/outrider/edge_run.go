@@ -29,6 +29,7 @@ type edgeRun struct {
 	ledger  *edge.Ledger
 	dial    []grpc.DialOption // what is shown to the cloud
 	suffix  *suffix.Store     // of earlier answers; nil: none
+	records *recorder
 
 	mu     sync.Mutex // over what the watcher of the routing files reads
 	router *router.Router
@@ -72,12 +73,14 @@ func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, load
 	if r.draft, err = r.launch(ctx, run.cfg); err != nil {
 		return nil, err
 	}
+	r.records = newRecorder(run.log)
 	c, err := r.config(run.cfg, r.draft)
 	if err == nil {
 		r.edge, err = edge.New(c)
 	}
 	if err != nil {
 		r.draft.release()
+		r.records.lines.close()
 		return nil, err
 	}
 	return r, nil
@@ -85,6 +88,7 @@ func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, load
 
 func (r *edgeRun) close() {
 	_ = r.edge.Close() // ends streams, nothing to report
+	r.records.lines.close()
 	r.draft.release()
 }
 
@@ -157,7 +161,8 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 		}
 	}
 	if e.Router.Record != "" {
-		out.Record = (&recorder{path: e.Router.Record, log: r.run.log}).add
+		r.records.path.Store(&e.Router.Record)
+		out.Record = r.records.add
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

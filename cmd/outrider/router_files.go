@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outrider-llm/outrider/edge/router"
@@ -119,42 +119,41 @@ func watchRouter(ctx context.Context, current func() (*router.Router, RouterConf
 	}
 }
 
-// recorder adds outcomes to a file.
+// recorder adds outcomes to a file. What goes wrong costs the record only.
 type recorder struct {
-	mu   sync.Mutex
-	path string
-	log  *slog.Logger
-	full bool
+	path  atomic.Pointer[string] // in force
+	lines *backlog
+}
+
+func newRecorder(log *slog.Logger) *recorder {
+	r := &recorder{}
+	r.lines = newBacklog(r, func(err error) {
+		log.Warn("an outcome could not be recorded", "file", *r.path.Load(), "error", err)
+	}, func(int64) {})
+	return r
 }
 
 // maxRecords bounds the file in bytes.
 const maxRecords = 64 << 20
 
-// add appends one outcome. What goes wrong costs the record only.
 func (r *recorder) add(x router.Record) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	err := r.write(x)
-	if err != nil && !r.full {
-		r.log.Warn("an outcome could not be recorded", "file", r.path, "error", err)
+	if line, err := json.Marshal(x); err == nil { // no record fails
+		_, _ = r.lines.Write(append(line, '\n')) // it keeps its own account
 	}
-	r.full = err != nil
 }
 
-func (r *recorder) write(x router.Record) error {
-	line, err := json.Marshal(x)
-	if err != nil {
-		return err
-	}
-	if st, err := os.Stat(r.path); err == nil && st.Size() > maxRecords {
-		return fmt.Errorf("the file has %d bytes, move it away", st.Size())
+// Write appends a line to the file.
+func (r *recorder) Write(line []byte) (int, error) {
+	path := *r.path.Load()
+	if st, err := os.Stat(path); err == nil && st.Size() > maxRecords {
+		return 0, fmt.Errorf("the file has %d bytes, move it away", st.Size())
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return 0, err
 	}
-	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = f.Write(append(line, '\n'))
-	return errors.Join(err, f.Close())
+	n, err := f.Write(line)
+	return n, errors.Join(err, f.Close())
 }

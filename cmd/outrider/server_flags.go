@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -99,7 +100,10 @@ func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(
 	if err != nil {
 		return err
 	}
-	level, log, err := newLogger(cfg.Log, c.ErrOrStderr())
+	var log *slog.Logger
+	out, endLog := patientLog(c.ErrOrStderr(), func() *slog.Logger { return log })
+	defer endLog()
+	level, log, err := newLogger(cfg.Log, out)
 	if err != nil {
 		return err
 	}
@@ -119,6 +123,17 @@ func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(
 	file, _ := c.Flags().GetString("config")
 	return serve(ctx, &serverRun{cfg: cfg, load: load, level: level, log: log, address: s.child.addressFile, tracing: tracing,
 		section: c.Name(), file: firstWord(file, defaultFile), hangup: hangup})
+}
+
+// patientLog makes a log's writer one that nobody waits for. A terminal is written to at once: what it shows below the log must stay there.
+func patientLog(w io.Writer, log func() *slog.Logger) (io.Writer, func()) {
+	if isTerminal(w) {
+		return w, func() {}
+	}
+	b := newBacklog(w, func(error) {}, func(n int64) {
+		log().Warn("lines of the log were lost: what takes it was full, or too slow", "lines", n)
+	})
+	return b, b.close
 }
 
 // traced makes the plugins take part in the traces.

@@ -32,6 +32,7 @@ type stackConfig struct {
 	link                linkFlag // in place of rtt
 	draft               string   // name, GGUF file, none, or random
 	config              string   // configuration file of both; empty: none was named
+	onCloud, onEdge     launch
 }
 
 // engineFlags are the flags of commands that run both sides on one engine. --backend is another name
@@ -103,7 +104,7 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 
 func (s *stack) startCloud(ctx context.Context, listen string) (*server, error) {
 	args := append([]string{"--listen", listen, "--admin", "127.0.0.1:0", "--drain", "1s"}, s.args(s.c.cloudArgs)...)
-	v, err := startServer(ctx, s.dir, "cloud", args...)
+	v, err := s.c.onCloud.start(ctx, s.dir, "cloud", args...)
 	if err != nil {
 		return nil, fmt.Errorf("the cloud does not start: %w", err)
 	}
@@ -113,7 +114,7 @@ func (s *stack) startCloud(ctx context.Context, listen string) (*server, error) 
 func (s *stack) startEdge(ctx context.Context, listen, http string) (*server, error) {
 	args := append([]string{"--listen", listen, "--admin", "127.0.0.1:0", "--http", http, "--cloud", s.link.Addr(),
 		"--cache", filepath.Join(s.dir, "tokenizers"), "--draft", s.c.draft}, s.args(s.c.edgeArgs)...)
-	v, err := startServer(ctx, s.dir, "edge", args...)
+	v, err := s.c.onEdge.start(ctx, s.dir, "edge", args...)
 	if err != nil {
 		return nil, fmt.Errorf("the edge does not start: %w", err)
 	}
