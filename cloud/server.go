@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/shape"
 )
 
 // Server implements DecodeService.
@@ -163,7 +164,7 @@ func (s *Server) Decode(stream decodeStream) error {
 	s.audit(r.event(map[bool]string{false: "opened", true: "resumed"}[ss.resumed], remote(ctx), l.target.Name))
 	defer func(begun time.Time) { s.logEnd(l, r, ss, time.Since(begun), err, remote(ctx)) }(time.Now())
 	defer l.leave(ss)
-	err = s.converse(stream, l, ss, opened, r.deadline)
+	err = s.converse(stream, l, ss, opened, r)
 	return err
 }
 
@@ -185,19 +186,21 @@ func (s *Server) logEnd(l *loop, r *request, ss *session, took time.Duration, er
 }
 
 // converse sends what the loop commits until the session is over.
-func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *outriderv1.Opened, within time.Duration) error {
+func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *outriderv1.Opened, r *request) error {
 	ctx := stream.Context()
-	if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Opened{Opened: opened}}); err != nil {
+	d := newDownlink(stream, l, r.shape)
+	defer d.stop()
+	if err := d.open(opened); err != nil {
 		return err
 	}
 	received := make(chan struct{})
 	go func() { // ends with the stream, which ends when this handler returns
 		defer close(received)
-		receive(stream, l, ss)
+		receive(stream, l, ss, r.shape)
 	}()
 	var deadline <-chan time.Time
-	if within > 0 {
-		t := time.NewTimer(within)
+	if r.deadline > 0 {
+		t := time.NewTimer(r.deadline)
 		defer t.Stop()
 		deadline = t.C
 	}
@@ -207,18 +210,14 @@ func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *out
 			<-received // it knows whether the stream broke or could not be read
 			return ctx.Err()
 		case <-deadline:
-			l.expireDeadline(ss)
-		case <-ss.notify:
+			l.expireDeadline(ss) // there is news now
+			ss.wake()
+			continue
+		case <-d.news(ss.notify):
+		case <-d.ticks():
 		}
-		out, over, end := ss.out.take()
-		for _, c := range out {
-			l.m.down.Add(float64(proto.Size(c)))
-			if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Commit{Commit: c}}); err != nil {
-				return err
-			}
-		}
-		if over {
-			return end
+		if over, err := d.send(&ss.out); over {
+			return err
 		}
 	}
 }
@@ -230,17 +229,29 @@ const (
 	burstPeriod   = 100 * time.Millisecond
 )
 
-func receive(stream decodeStream, l *loop, ss *session) {
+func receive(stream decodeStream, l *loop, ss *session, as shape.Shape) {
 	n, since := 0, time.Now()
+	var r *shape.Reader
+	if as.On() {
+		r = shape.NewReader(maxFrame(0))
+	}
 	for {
 		m, err := stream.Recv()
+		var all []*outriderv1.DecodeRequest
 		if err == nil {
 			l.m.up.Add(float64(proto.Size(m)))
+			all, err = unframed(r, m)
 		}
-		if !l.deliver(ss, m, err) {
+		if err != nil {
+			l.deliver(ss, nil, err)
 			return
 		}
-		if n++; n < burstMessages {
+		for _, m := range all {
+			if !l.deliver(ss, m, nil) {
+				return
+			}
+		}
+		if n += max(1, len(all)); n < burstMessages {
 			continue
 		}
 		if wait := burstPeriod - time.Since(since); wait > 0 {

@@ -17,6 +17,7 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
 )
@@ -37,7 +38,7 @@ const (
 
 // maxFrame bounds one message: the longest Open that can be valid for a context of that length.
 func maxFrame(context int) int {
-	return 4096 + grammar.MaxSource + maxTokenBytes*context + maxBiasBytes + maxStops*(maxStopBytes+3) + 3*maxNameBytes
+	return 4096 + shape.MaxOpening + grammar.MaxSource + maxTokenBytes*context + maxBiasBytes + maxStops*(maxStopBytes+3) + 3*maxNameBytes
 }
 
 // frameError is the status of a stream whose next message could not be read. What the peer sent
@@ -70,6 +71,7 @@ type request struct {
 	patience float64
 	deadline time.Duration
 	numerics string
+	shape    shape.Shape
 
 	peer       Peer
 	key        prefixKey
@@ -137,6 +139,9 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 		return nil, err
 	}
 	var err error
+	if r.shape, err = shape.FromProto(o.GetShape()); err != nil {
+		return nil, invalid("%s", err)
+	}
 	if r.tokens, err = tokens(o.GetTokens(), info.VocabularySize); err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/outrider-llm/outrider/edge/sensors"
 	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
+	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
 	"github.com/outrider-llm/outrider/tokenizer"
@@ -68,6 +69,8 @@ type Config struct {
 	Objective   speculative.Objective // of requests that name none; zero: latency
 	Lookup      Lookup                // proposals from the session's own text; default: LookupAuto
 	Suffix      *suffix.Store         // proposals from earlier answers, which it learns; nil: none
+
+	Shape shape.Shape // of streams to the cloud, for those who see sizes and times; zero: as it comes
 
 	Privacy  Privacy           // what becomes of personal data; default: PrivacyOff
 	Detector *privacy.Detector // finds it; default: every kind but names
@@ -124,7 +127,7 @@ func (c *Config) defaults() error {
 	if c.Rule.Kind == speculative.RuleDefault {
 		c.Rule.Kind = speculative.Coupled
 	}
-	if err := errors.Join(c.Rule.Validate(), c.Objective.Validate()); err != nil {
+	if err := errors.Join(c.Rule.Validate(), c.Objective.Validate(), c.Shape.Validate()); err != nil {
 		return err
 	}
 	if c.Mode == ModeDefault {

@@ -295,8 +295,7 @@ func (s *session) commit(m *outriderv1.Commit) {
 	}
 	if err != nil {
 		s.st.cancel()
-		s.end(speculative.NotFinished, fmt.Errorf("%w: %s does not keep to the protocol: %w: use edge and cloud of one version",
-			ErrRefused, s.e.c.Cloud, err))
+		s.end(speculative.NotFinished, foreign(err, s.e.c.Cloud))
 		return
 	}
 	s.heard, s.failures = true, 0
