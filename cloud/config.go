@@ -69,6 +69,7 @@ type Config struct {
 	Audit    func(Event)      // is told who used what, from many goroutines; nil: nobody is
 	// Weights of tenants by name, where steps have no place for all; 1 unless set.
 	Weights map[string]float64
+	Zone    string // where this cloud is, told to edges that choose among replicas
 	Logger  *slog.Logger
 	Metrics *Metrics
 	Tracing *telemetry.Tracing // nil: none

@@ -50,6 +50,7 @@ type loop struct {
 	generation uint64
 	cost       speculative.CostModel
 	tally      tally
+	busy       busy
 
 	tenants   map[string]*tenant
 	gone      int // tenants whose last session has left since they were looked through

@@ -201,8 +201,9 @@ func (l *loop) settle(s *session) {
 }
 
 func (l *loop) measure(shares []share, took time.Duration) {
-	decode, prompt := 0, 0
+	decode, prompt, queue := 0, 0, time.Duration(0)
 	for _, sh := range shares {
+		queue += sh.queue
 		if sh.seg.Prefill {
 			prompt += len(sh.seg.Tokens)
 			continue
@@ -211,6 +212,7 @@ func (l *loop) measure(shares []share, took time.Duration) {
 		l.m.queue.Observe(sh.queue.Seconds())
 	}
 	l.cost.Observe(len(shares), decode+prompt, took)
+	l.busy.observe(queue/time.Duration(len(shares)), took)
 	c := l.cost.Cost()
 	l.m.costSequence.Set(c.Sequence.Seconds())
 	l.m.costStep.Set(c.Step.Seconds())

@@ -35,7 +35,8 @@ type Config struct {
 	Draft      backend.Model        // nil: the target works alone. It stays the caller's
 	Tokenizer  *tokenizer.Tokenizer // nil: prompts come in tokens, answers have no text
 	Vocabulary string               // fingerprint; default: the tokenizer's, else the draft's
-	Cloud      string               // host:port
+	Cloud      string               // host:port, or names of several replicas (Addresses)
+	Zone       string               // where this edge is: replicas whose zone is the same come first; empty: by time alone
 	Model      string               // name of the target; empty: the cloud's default
 	// Learn the target's tokenizer from the cloud. Tokenizer is then the draft's: what to begin with
 	// while no cloud is in reach, and what tells whether the draft fits.
@@ -84,6 +85,8 @@ type Config struct {
 	Tracing *telemetry.Tracing // nil: none
 	// LogPrompts also logs what people ask and are told; without it no such text is logged.
 	LogPrompts bool
+
+	survey time.Duration // of replicas, every; default surveyEvery
 }
 
 func (c *Config) defaults() error {
@@ -144,6 +147,9 @@ func (c *Config) defaults() error {
 	}
 	if c.Conversations == 0 {
 		c.Conversations = defaultConversations
+	}
+	if c.survey <= 0 {
+		c.survey = surveyEvery
 	}
 	if c.LinkTimeout <= 0 {
 		c.LinkTimeout = 4 * time.Second

@@ -24,6 +24,7 @@ type Metrics struct {
 	resumes    prometheus.Counter
 	losses     prometheus.Counter
 	reconnects prometheus.Counter
+	moves      prometheus.Counter // to another replica
 	fallbacks  prometheus.Counter
 	drafts     *prometheus.CounterVec // reason: why drafting paused
 	prompt     *prometheus.CounterVec // kind: all, named, target_held, draft_held
@@ -89,6 +90,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		resumes:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "resumes_total", Help: "Streams opened to go on with a session."}),
 		losses:    prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_losses_total", Help: "Streams of unfinished generations that broke or were refused."}),
 		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "fallbacks_total", Help: "Generations that the draft finished alone."}),
+		moves: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "replica_moves_total",
+			Help: "Times that the edge went to another replica of the cloud."}),
 		reconnects: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_reconnects_total",
 			Help: "Connections to the cloud that had fallen silent and were replaced."}),
 	}
@@ -127,7 +130,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
 		reg.MustRegister(m.requests, m.tokens, m.nodes, m.guesses, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
-			m.reconnects, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.answers, m.escalations, m.rejoined, m.confirmed, m.replaced,
+			m.reconnects, m.moves, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.answers, m.escalations, m.rejoined, m.confirmed, m.replaced,
 			m.breaker, m.breakerOpened, m.passes, m.positions, m.spent, m.cloudOnly, m.rtt, bytes, draft, queue, score, load, trip)
 	}
 	return m

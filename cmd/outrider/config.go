@@ -28,6 +28,7 @@ type CloudConfig struct {
 	Admin       string             `koanf:"admin" doc:"HTTP address of /metrics, /healthz and /readyz; empty: none"`
 	Targets     []ModelConfig      `koanf:"targets" doc:"models that are served, names or models (below); the first is the default; empty: the pair's target, or the embedded one" live:"yes"`
 	FailFast    bool               `koanf:"fail_fast" doc:"end at the start when a target cannot be loaded; false: serve the others"`
+	Zone        string             `koanf:"zone" doc:"where this cloud is, for edges that choose among several (edge.zone)"`
 	MaxSessions int                `koanf:"max_sessions" doc:"connected sessions, per target"`
 	RunAhead    runAhead           `koanf:"run_ahead" doc:"target passes per token at most for sessions that do not ask: on, off (also: deferred) or a number up to 1"`
 	Draft       string             `koanf:"draft" doc:"what the cloud itself proposes where edges leave room: off, or lookup (what came after the same tokens before, in the session's own text)"`
@@ -53,7 +54,8 @@ type EdgeConfig struct {
 	Keys          string        `koanf:"keys" doc:"file of API keys, hashed, that outrider keys makes; other machines need one; empty: no key is asked for"`
 	Origins       []string      `koanf:"origins" doc:"origins of web pages that may call the API, such as https://chat.example.org, or *; empty: the edge's own page only"`
 	Drain         time.Duration `koanf:"drain" doc:"how long answers under way may go on after SIGTERM"`
-	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port; several replicas with commas between: the edge keeps to one and goes on with another when that drains, is full or gone" live:"yes"`
+	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port; several replicas with commas between, or dns:///host:port: every address behind the name is one; xds:///name: a control plane chooses (deployment.md). The edge keeps to one and goes on with another when that drains, is full or gone, or is much the slower one" live:"yes"`
+	Zone          string        `koanf:"zone" doc:"where this edge is: clouds with the same cloud.zone come first, unless others are twice as fast; empty: the time that tokens take decides alone" live:"yes"`
 	Model         string        `koanf:"model" doc:"name of the target; empty: the pair's, or the cloud's default" live:"yes"`
 	TLS           EdgeTLS       `koanf:"tls"`
 	TokenFile     string        `koanf:"token_file" doc:"file of the token for the cloud, where no certificate says who this is; empty: the environment's OUTRIDER_EDGE_TOKEN, if set"`

@@ -125,7 +125,13 @@ func orList(name string, known []string) string {
 
 // checkAddress refuses what is no host:port. An address that names a scheme of gRPC is left alone.
 func checkAddress(what, addr, example string) error {
-	if strings.Contains(addr, ":///") || strings.HasPrefix(addr, "unix:") {
+	if strings.Contains(addr, "://") {
+		if err := edge.CheckTarget(addr); err != nil {
+			return usagef("%s: %w", what, err)
+		}
+		return nil
+	}
+	if strings.HasPrefix(addr, "unix:") {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(addr)
@@ -145,7 +151,7 @@ func checkAddress(what, addr, example string) error {
 func (c *Config) addressErrors() []error {
 	var errs []error
 	for _, a := range edge.Addresses(c.Edge.Cloud) {
-		if err := checkAddress("edge.cloud", a, "gpu1:7600 or gpu1:7600,gpu2:7600"); err != nil {
+		if err := checkAddress("edge.cloud", a, "gpu1:7600, gpu1:7600,gpu2:7600 or dns:///clouds:7600"); err != nil {
 			errs = append(errs, c.from.wrong("edge.cloud", "%s", fmt.Sprint(err)))
 		}
 	}

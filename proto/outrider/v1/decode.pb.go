@@ -1582,7 +1582,9 @@ type TargetInfo struct {
 	// While it is being loaded.
 	LoadPercent uint32 `protobuf:"varint,9,opt,name=load_percent,json=loadPercent,proto3" json:"load_percent,omitempty"`
 	// Why it could not be loaded.
-	Problem       string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Absent from older clouds.
+	Load          *Load `protobuf:"bytes,11,opt,name=load,proto3" json:"load,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1687,6 +1689,102 @@ func (x *TargetInfo) GetProblem() string {
 	return ""
 }
 
+func (x *TargetInfo) GetLoad() *Load {
+	if x != nil {
+		return x.Load
+	}
+	return nil
+}
+
+// Load is how busy a target is: by it edges choose among the replicas of a cloud.
+type Load struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connected sessions, and how many may be.
+	Sessions uint32 `protobuf:"varint,1,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	Places   uint32 `protobuf:"varint,2,opt,name=places,proto3" json:"places,omitempty"`
+	// Microseconds, smoothed: what a session waits for its step, and what a step takes.
+	QueueUs uint32 `protobuf:"varint,3,opt,name=queue_us,json=queueUs,proto3" json:"queue_us,omitempty"`
+	StepUs  uint32 `protobuf:"varint,4,opt,name=step_us,json=stepUs,proto3" json:"step_us,omitempty"`
+	// New sessions are refused.
+	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
+	// Where this cloud is, in its operator's words.
+	Zone          string `protobuf:"bytes,6,opt,name=zone,proto3" json:"zone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Load) Reset() {
+	*x = Load{}
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Load) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Load) ProtoMessage() {}
+
+func (x *Load) ProtoReflect() protoreflect.Message {
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Load.ProtoReflect.Descriptor instead.
+func (*Load) Descriptor() ([]byte, []int) {
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Load) GetSessions() uint32 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
+}
+
+func (x *Load) GetPlaces() uint32 {
+	if x != nil {
+		return x.Places
+	}
+	return 0
+}
+
+func (x *Load) GetQueueUs() uint32 {
+	if x != nil {
+		return x.QueueUs
+	}
+	return 0
+}
+
+func (x *Load) GetStepUs() uint32 {
+	if x != nil {
+		return x.StepUs
+	}
+	return 0
+}
+
+func (x *Load) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *Load) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
 // Commit extends the log.
 type Commit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1718,7 +1816,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1828,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[15]
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1841,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Commit) GetStart() uint32 {
@@ -1860,7 +1958,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +1970,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +1983,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Usage) GetDrafted() uint64 {
@@ -1987,7 +2085,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	mi := &file_outrider_v1_decode_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +2097,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	mi := &file_outrider_v1_decode_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +2110,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{18}
 }
 
 type ListModelsResponse struct {
@@ -2024,7 +2122,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[18]
+	mi := &file_outrider_v1_decode_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2134,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[18]
+	mi := &file_outrider_v1_decode_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2147,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{18}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListModelsResponse) GetModels() []*TargetInfo {
@@ -2069,7 +2167,7 @@ type DescribeModelRequest struct {
 
 func (x *DescribeModelRequest) Reset() {
 	*x = DescribeModelRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[19]
+	mi := &file_outrider_v1_decode_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2081,7 +2179,7 @@ func (x *DescribeModelRequest) String() string {
 func (*DescribeModelRequest) ProtoMessage() {}
 
 func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[19]
+	mi := &file_outrider_v1_decode_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2094,7 +2192,7 @@ func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeModelRequest.ProtoReflect.Descriptor instead.
 func (*DescribeModelRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{19}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DescribeModelRequest) GetModel() string {
@@ -2120,7 +2218,7 @@ type DescribeModelResponse struct {
 
 func (x *DescribeModelResponse) Reset() {
 	*x = DescribeModelResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[20]
+	mi := &file_outrider_v1_decode_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2230,7 @@ func (x *DescribeModelResponse) String() string {
 func (*DescribeModelResponse) ProtoMessage() {}
 
 func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[20]
+	mi := &file_outrider_v1_decode_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2243,7 @@ func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeModelResponse.ProtoReflect.Descriptor instead.
 func (*DescribeModelResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{20}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DescribeModelResponse) GetTarget() *TargetInfo {
@@ -2195,7 +2293,7 @@ type GetTokenizerRequest struct {
 
 func (x *GetTokenizerRequest) Reset() {
 	*x = GetTokenizerRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[21]
+	mi := &file_outrider_v1_decode_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2305,7 @@ func (x *GetTokenizerRequest) String() string {
 func (*GetTokenizerRequest) ProtoMessage() {}
 
 func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[21]
+	mi := &file_outrider_v1_decode_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2318,7 @@ func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTokenizerRequest.ProtoReflect.Descriptor instead.
 func (*GetTokenizerRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{21}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetTokenizerRequest) GetModel() string {
@@ -2248,7 +2346,7 @@ type GetTokenizerResponse struct {
 
 func (x *GetTokenizerResponse) Reset() {
 	*x = GetTokenizerResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[22]
+	mi := &file_outrider_v1_decode_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2260,7 +2358,7 @@ func (x *GetTokenizerResponse) String() string {
 func (*GetTokenizerResponse) ProtoMessage() {}
 
 func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[22]
+	mi := &file_outrider_v1_decode_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2273,7 +2371,7 @@ func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTokenizerResponse.ProtoReflect.Descriptor instead.
 func (*GetTokenizerResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{22}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetTokenizerResponse) GetData() []byte {
@@ -2398,7 +2496,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x04rule\x18\b \x01(\v2\x11.outrider.v1.RuleR\x04rule\x12(\n" +
 	"\x05shape\x18\t \x01(\v2\x12.outrider.v1.ShapeR\x05shape\x12\x18\n" +
 	"\apadding\x18\n" +
-	" \x03(\fR\apadding\"\xcb\x02\n" +
+	" \x03(\fR\apadding\"\xf2\x02\n" +
 	"\n" +
 	"TargetInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -2413,7 +2511,15 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\x0e2\x18.outrider.v1.TargetStateR\x05state\x12!\n" +
 	"\fload_percent\x18\t \x01(\rR\vloadPercent\x12\x18\n" +
 	"\aproblem\x18\n" +
-	" \x01(\tR\aproblem\"\x81\x03\n" +
+	" \x01(\tR\aproblem\x12%\n" +
+	"\x04load\x18\v \x01(\v2\x11.outrider.v1.LoadR\x04load\"\x9e\x01\n" +
+	"\x04Load\x12\x1a\n" +
+	"\bsessions\x18\x01 \x01(\rR\bsessions\x12\x16\n" +
+	"\x06places\x18\x02 \x01(\rR\x06places\x12\x19\n" +
+	"\bqueue_us\x18\x03 \x01(\rR\aqueueUs\x12\x17\n" +
+	"\astep_us\x18\x04 \x01(\rR\x06stepUs\x12\x1a\n" +
+	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x12\n" +
+	"\x04zone\x18\x06 \x01(\tR\x04zone\"\x81\x03\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12'\n" +
@@ -2512,7 +2618,7 @@ func file_outrider_v1_decode_proto_rawDescGZIP() []byte {
 }
 
 var file_outrider_v1_decode_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_outrider_v1_decode_proto_goTypes = []any{
 	(RuleKind)(0),                 // 0: outrider.v1.RuleKind
 	(LenientKind)(0),              // 1: outrider.v1.LenientKind
@@ -2534,15 +2640,16 @@ var file_outrider_v1_decode_proto_goTypes = []any{
 	(*Cancel)(nil),                // 17: outrider.v1.Cancel
 	(*Opened)(nil),                // 18: outrider.v1.Opened
 	(*TargetInfo)(nil),            // 19: outrider.v1.TargetInfo
-	(*Commit)(nil),                // 20: outrider.v1.Commit
-	(*Usage)(nil),                 // 21: outrider.v1.Usage
-	(*ListModelsRequest)(nil),     // 22: outrider.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 23: outrider.v1.ListModelsResponse
-	(*DescribeModelRequest)(nil),  // 24: outrider.v1.DescribeModelRequest
-	(*DescribeModelResponse)(nil), // 25: outrider.v1.DescribeModelResponse
-	(*GetTokenizerRequest)(nil),   // 26: outrider.v1.GetTokenizerRequest
-	(*GetTokenizerResponse)(nil),  // 27: outrider.v1.GetTokenizerResponse
-	nil,                           // 28: outrider.v1.Sampling.LogitBiasEntry
+	(*Load)(nil),                  // 20: outrider.v1.Load
+	(*Commit)(nil),                // 21: outrider.v1.Commit
+	(*Usage)(nil),                 // 22: outrider.v1.Usage
+	(*ListModelsRequest)(nil),     // 23: outrider.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 24: outrider.v1.ListModelsResponse
+	(*DescribeModelRequest)(nil),  // 25: outrider.v1.DescribeModelRequest
+	(*DescribeModelResponse)(nil), // 26: outrider.v1.DescribeModelResponse
+	(*GetTokenizerRequest)(nil),   // 27: outrider.v1.GetTokenizerRequest
+	(*GetTokenizerResponse)(nil),  // 28: outrider.v1.GetTokenizerResponse
+	nil,                           // 29: outrider.v1.Sampling.LogitBiasEntry
 }
 var file_outrider_v1_decode_proto_depIdxs = []int32{
 	8,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
@@ -2550,7 +2657,7 @@ var file_outrider_v1_decode_proto_depIdxs = []int32{
 	16, // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
 	17, // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
 	18, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
-	20, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
+	21, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
 	10, // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
 	13, // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
 	11, // 8: outrider.v1.Open.constraint:type_name -> outrider.v1.Constraint
@@ -2558,31 +2665,32 @@ var file_outrider_v1_decode_proto_depIdxs = []int32{
 	7,  // 10: outrider.v1.Open.shape:type_name -> outrider.v1.Shape
 	0,  // 11: outrider.v1.Rule.kind:type_name -> outrider.v1.RuleKind
 	1,  // 12: outrider.v1.Rule.by:type_name -> outrider.v1.LenientKind
-	28, // 13: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
+	29, // 13: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
 	15, // 14: outrider.v1.Propose.drawn_from:type_name -> outrider.v1.Sparse
 	19, // 15: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
 	9,  // 16: outrider.v1.Opened.rule:type_name -> outrider.v1.Rule
 	7,  // 17: outrider.v1.Opened.shape:type_name -> outrider.v1.Shape
 	2,  // 18: outrider.v1.TargetInfo.state:type_name -> outrider.v1.TargetState
-	3,  // 19: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
-	4,  // 20: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
-	21, // 21: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
-	12, // 22: outrider.v1.Commit.logprobs:type_name -> outrider.v1.Logprobs
-	19, // 23: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
-	19, // 24: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
-	5,  // 25: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
-	22, // 26: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
-	24, // 27: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
-	26, // 28: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
-	6,  // 29: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
-	23, // 30: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
-	25, // 31: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
-	27, // 32: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
-	29, // [29:33] is the sub-list for method output_type
-	25, // [25:29] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	20, // 19: outrider.v1.TargetInfo.load:type_name -> outrider.v1.Load
+	3,  // 20: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
+	4,  // 21: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
+	22, // 22: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
+	12, // 23: outrider.v1.Commit.logprobs:type_name -> outrider.v1.Logprobs
+	19, // 24: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
+	19, // 25: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
+	5,  // 26: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
+	23, // 27: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
+	25, // 28: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
+	27, // 29: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
+	6,  // 30: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
+	24, // 31: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
+	26, // 32: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
+	28, // 33: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
+	30, // [30:34] is the sub-list for method output_type
+	26, // [26:30] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_decode_proto_init() }
@@ -2609,7 +2717,7 @@ func file_outrider_v1_decode_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_decode_proto_rawDesc), len(file_outrider_v1_decode_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
