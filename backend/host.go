@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outrider-llm/outrider/backend/confine"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -20,6 +21,7 @@ type HostConfig struct {
 	SHA256   string            // hexadecimal digest that the binary must have; "" for any
 	Dir      string            // working folder of the plugin; "": the host's
 	User     string            // name or number of the user that it runs as, where the host is root; "": the host's
+	Confine  *confine.Policy   // what it may do beyond running its program with its model; nil: all that its user may
 	Model    string            // path of the model file, or the engine's name for one
 	Options  map[string]string // engine options
 	Logger   *slog.Logger
@@ -97,7 +99,7 @@ func (h *Host) set(p *process, final error) {
 	if p != nil {
 		h.generation++
 		h.info = p.model.Info()
-		h.c.Logger.Info("the model is loaded", "pid", p.sub.ID(), "model", h.info.Name, "engine", h.info.Engine, "generation", h.generation)
+		h.c.Logger.Info("the model is loaded", "pid", p.sub.ID(), "model", h.info.Name, "engine", h.info.Engine, "generation", h.generation, "sandbox", p.sub.applied)
 	}
 	close(h.changed)
 	h.changed = make(chan struct{})

@@ -38,7 +38,10 @@ func start(ctx context.Context, c *HostConfig) (*process, error) {
 	p.model = service.(*Client)
 	if err := p.model.Load(ctx, c.modelPath(), c.Options, c.Progress); err != nil {
 		p.stop(0)
-		return nil, p.loadFailed(ctx, err, c.Model)
+		if err = p.loadFailed(ctx, err, c.Model); p.sub.policy != nil && strings.Contains(err.Error(), os.ErrPermission.Error()) {
+			err = fmt.Errorf("%w; its sandbox lets it read its program, its model and what its settings name: add to read or write what it needs besides", err)
+		}
+		return nil, err
 	}
 	return p, nil
 }
@@ -64,7 +67,7 @@ func spawn(ctx context.Context, c *HostConfig, name string, kind plugin.Plugin) 
 		return nil, nil, err
 	}
 	p := &process{
-		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256, work: c.Dir, user: c.User},
+		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256, work: c.Dir, user: c.User, policy: c.policy(path), log: c.Logger},
 		stderr: &lineLog{log: c.Logger},
 	}
 	p.plugin = plugin.NewClient(&plugin.ClientConfig{

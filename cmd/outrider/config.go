@@ -116,6 +116,10 @@ type ModelConfig struct {
 	SHA256    string            `koanf:"sha256" doc:"of the plugin binary, checked before it runs"`
 	Dir       string            `koanf:"dir" doc:"working folder of the plugin; empty: that of outrider"`
 	User      string            `koanf:"user" doc:"name or number of the user that the plugin runs as, where outrider runs as root (Unix); empty: outrider's"`
+	Sandbox   string            `koanf:"sandbox" doc:"on (default): the plugin reads its program, its model and what its settings name, changes only its dir, and reaches no network (security.md); off"`
+	Read      []string          `koanf:"read" doc:"files and folders that the plugin may read besides"`
+	Write     []string          `koanf:"write" doc:"files and folders that the plugin may change besides"`
+	Network   bool              `koanf:"network" doc:"the plugin may use the network; engines that are servers elsewhere always may"`
 	Options   map[string]string `koanf:"options" doc:"of the engine, by name; values are text"`
 	Pace      string            `koanf:"pace" doc:"emulated cost of a step and of a row, such as 40ms+0.3ms; for demonstrations"`
 	Tokenizer string            `koanf:"tokenizer" doc:"GGUF file that holds the vocabulary, when the model file does not. For the draft: use this tokenizer and do not ask the cloud for the target's"`

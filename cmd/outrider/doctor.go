@@ -52,6 +52,7 @@ func doctor(ctx context.Context, cfg *Config, lib string, w io.Writer) error {
 	if failed != nil {
 		fmt.Fprintf(w, "  error       %s\n", oneLine(failed))
 	}
+	sandboxReport(cfg, configured, w)
 	fmt.Fprintln(w, "models")
 	for _, m := range configured {
 		state := "ok"

@@ -136,11 +136,13 @@ func patientLog(w io.Writer, log func() *slog.Logger) (io.Writer, func()) {
 	return b, b.close
 }
 
-// traced makes the plugins take part in the traces.
+// traced makes the plugins take part in the traces, which they deliver themselves.
 func (c *Config) traced(t *telemetry.Tracing) {
 	env := t.Env()
+	c.Edge.Draft.Network = c.Edge.Draft.Network || len(env) > 0
 	c.Edge.Draft.Env = append(slices.Clone(c.Edge.Draft.Env), env...)
 	for i := range c.Cloud.Targets {
 		c.Cloud.Targets[i].Env = append(slices.Clone(c.Cloud.Targets[i].Env), env...)
+		c.Cloud.Targets[i].Network = c.Cloud.Targets[i].Network || len(env) > 0
 	}
 }
