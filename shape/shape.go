@@ -98,6 +98,12 @@ func (s Shape) Size(n int) int {
 	return s.Sizes[min(i, len(s.Sizes)-1)]
 }
 
+// Multiple is the frame for n bytes that cannot be cut: the least that holds them, else a multiple of the largest.
+func (s Shape) Multiple(n int) int {
+	size := s.Size(n)
+	return (max(n, 1) + size - 1) / size * size
+}
+
 // String is what Parse reads, with the cadence behind it.
 func (s Shape) String() string {
 	if !s.On() {

@@ -71,6 +71,8 @@ type EdgeConfig struct {
 	RunAhead      runAhead      `koanf:"run_ahead" doc:"target passes per token at most: on, off (also: deferred), a number up to 1, or default: the cloud's setting" live:"yes"`
 	Depth         int           `koanf:"depth" doc:"tokens drafted beyond the committed text; 0: adaptive, -1: never draft" live:"yes"`
 	Uplink        string        `koanf:"uplink" doc:"fast, or thrifty: a third to a half of the bytes to the cloud for at most 5 % more time (tuning.md)" live:"yes"`
+	Padding       string        `koanf:"padding" doc:"frames to and from the cloud, for those who see packets but not their content: off, buckets, or sizes in bytes such as 256 or 64,256,1024 (security.md)" live:"yes"`
+	Cadence       time.Duration `koanf:"cadence" doc:"each side sends one frame per so long, of one size (128 bytes unless padding says), whether or not there is something to say; 0: when there is" live:"yes"`
 	Branches      bool          `koanf:"branches" doc:"also propose the draft's second choices" live:"yes"`
 	Translate     string        `koanf:"translate" doc:"a draft whose tokens are not the target's: auto, it drafts text that is put into the target's tokens; off, it is refused" live:"yes"`
 	Rule          string        `koanf:"rule" doc:"when a drafted token is accepted, for requests that say nothing: coupled, rejection, lenient, lenient:threshold=0.3, lenient:top_k=3 or lenient:typical=0.09/0.3 (tuning.md)" live:"yes"`
@@ -139,7 +141,7 @@ func defaultConfig() Config {
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Draft: "off", Pace: 8,
 			Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
 		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Privacy: PrivacyConfig{Action: "off"}, Fallback: "wait",
-			FallbackAfter: 3 * time.Second, Branches: true, Uplink: "fast", Translate: "auto", Rule: "coupled", Objective: "latency", Lookup: "auto", Conversations: 64},
+			FallbackAfter: 3 * time.Second, Branches: true, Uplink: "fast", Padding: "off", Translate: "auto", Rule: "coupled", Objective: "latency", Lookup: "auto", Conversations: 64},
 		Log:       LogConfig{Level: "info", Format: "text"},
 		Telemetry: TelemetryConfig{Sample: 1},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/edge/sensors"
+	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -138,6 +139,10 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, err
 	}
+	as, err := shape.Parse(e.Padding, e.Cadence)
+	if err != nil {
+		return edge.Config{}, usagef("edge.padding: %w", err)
+	}
 	private, detector, err := e.Privacy.load()
 	if err != nil {
 		return edge.Config{}, err
@@ -148,7 +153,7 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	}
 	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Zone: e.Zone, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
-		Thrifty: e.Uplink == "thrifty", Lookup: look, Suffix: r.suffix, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: slices.Concat(r.run.tracing.DialOptions(), tenantOption(e.Tenant), r.dial), LogPrompts: c.Log.Prompts,
+		Thrifty: e.Uplink == "thrifty", Shape: as, Lookup: look, Suffix: r.suffix, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: slices.Concat(r.run.tracing.DialOptions(), tenantOption(e.Tenant), r.dial), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host

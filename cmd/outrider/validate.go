@@ -13,6 +13,7 @@ import (
 
 	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/edge"
+	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -74,6 +75,13 @@ func (c *Config) validate() []error {
 	}
 	if u := c.Edge.Uplink; u != "fast" && u != "thrifty" {
 		errs = append(errs, c.from.wrong("edge.uplink", "edge.uplink is %q, must be fast or thrifty", u))
+	}
+	if _, err := shape.Parse(c.Edge.Padding, c.Edge.Cadence); err != nil {
+		key := "edge.padding"
+		if c.Edge.Cadence != 0 {
+			key = "edge.cadence"
+		}
+		errs = append(errs, c.from.wrong(key, "%s: %s", key, err))
 	}
 	if t := c.Edge.Translate; t != "auto" && t != "off" {
 		errs = append(errs, c.from.wrong("edge.translate", "edge.translate is %q, must be auto or off", t))

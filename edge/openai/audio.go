@@ -83,7 +83,7 @@ func (t *transcription) write(w http.ResponseWriter, text string, d time.Duratio
 }
 
 func (s *server) transcribeStream(w http.ResponseWriter, r *http.Request, t *transcription, sound media.Sound) error {
-	out := newStream(w, s.c.Heartbeat, s.c.WriteTimeout)
+	out := s.stream(w)
 	defer out.close()
 	told := ""
 	tell := func(text string) error {

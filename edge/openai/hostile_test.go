@@ -28,7 +28,7 @@ func FuzzBodies(f *testing.F) {
 	h := hostileServer()
 	f.Fuzz(func(t *testing.T, endpoint uint8, body []byte) {
 		path := paths[int(endpoint)%len(paths)]
-		r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+path, bytes.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		answered(t, h, r)
 	})
@@ -56,7 +56,7 @@ func FuzzRecording(f *testing.F) {
 	f.Add("multipart/form-data; boundary=x", []byte("--x\r\nContent-Disposition: form-data; name=file\r\n\r\nRIFF\r\n--x--"))
 	h := hostileServer()
 	f.Fuzz(func(t *testing.T, kind string, body []byte) {
-		r := httptest.NewRequest(http.MethodPost, "/v1/audio/transcriptions", bytes.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1/v1/audio/transcriptions", bytes.NewReader(body))
 		r.Header["Content-Type"] = []string{kind}
 		answered(t, h, r)
 	})
@@ -69,6 +69,7 @@ func hostileServer() http.Handler {
 }
 
 func answered(t *testing.T, h http.Handler, r *http.Request) {
+	r.RemoteAddr = "127.0.0.1:1234"
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	body := w.Body.String()
@@ -77,6 +78,8 @@ func answered(t *testing.T, h http.Handler, r *http.Request) {
 		if strings.Contains(body, `"internal_error"`) {
 			t.Fatalf("%s: %s", r.URL.Path, body)
 		}
+	case strings.Contains(body, "host_not_allowed"):
+		t.Fatal("the request is not one of this device")
 	case code == 500 || code > 504 || !strings.HasPrefix(body, `{"error":{"message":"`) || !json.Valid([]byte(body)):
 		t.Fatalf("%s: %d %s", r.URL.Path, code, body)
 	}

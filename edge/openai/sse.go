@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/outrider-llm/outrider/shape"
 )
 
 // stream writes server-sent events. Until the first one the answer may still become an error with a
@@ -15,6 +17,7 @@ type stream struct {
 	rc        *http.ResponseController
 	timeout   time.Duration // of one write; a client that reads slower is given up
 	heartbeat time.Duration
+	shape     shape.Shape // zero: events go as they come
 
 	mu    sync.Mutex
 	timer *time.Timer
@@ -22,10 +25,16 @@ type stream struct {
 	over  bool
 	err   error // of the first write that failed
 	buf   bytes.Buffer
+
+	// With a cadence.
+	pending      []byte
+	taken        sync.Cond     // something of it was sent
+	stop, ticked chan struct{} // nil: it does not tick yet; ticked is closed when it does no more
 }
 
 func newStream(w http.ResponseWriter, heartbeat, timeout time.Duration) *stream {
 	s := &stream{w: w, rc: http.NewResponseController(w), timeout: timeout, heartbeat: heartbeat}
+	s.taken.L = &s.mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timer = time.AfterFunc(heartbeat, s.beat)
@@ -40,9 +49,20 @@ func (s *stream) beat() {
 	}
 }
 
-// write sends bytes at once; s.mu is held.
+// write sends whole events or comments; s.mu is held.
 func (s *stream) write(b []byte) {
-	if s.err != nil || s.over {
+	switch {
+	case s.err != nil || s.over:
+	case s.shape.On():
+		s.shaped(b)
+	default:
+		s.put(b)
+	}
+}
+
+// put sends bytes at once; s.mu is held.
+func (s *stream) put(b []byte) {
+	if s.err != nil {
 		return
 	}
 	if !s.begun {
@@ -94,7 +114,7 @@ func (s *stream) done() {
 // fail ends the answer with an error: the whole answer when nothing was sent, else an event.
 func (s *stream) fail(e *apiError, event func(*apiError) (string, any)) {
 	s.mu.Lock()
-	begun := s.begun
+	begun := s.begun || s.stop != nil
 	if !begun {
 		s.over = true
 	}
@@ -110,7 +130,13 @@ func (s *stream) fail(e *apiError, event func(*apiError) (string, any)) {
 // close stops the heartbeat; nothing is written afterwards.
 func (s *stream) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.drain()
 	s.over = true
 	s.timer.Stop()
+	stop, ticked := s.stop, s.ticked
+	s.mu.Unlock()
+	if stop != nil {
+		close(stop)
+		<-ticked
+	}
 }
