@@ -61,6 +61,8 @@ func newUplink(ctx context.Context, c *Config) (*uplink, error) {
 // options of every connection.
 func (l *uplink) options() []grpc.DialOption {
 	return []grpc.DialOption{
+		// Fixed windows: to find out better ones gRPC would send a ping up for each commit.
+		grpc.WithStaticStreamWindowSize(256 << 10), grpc.WithStaticConnWindowSize(1 << 20),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(shuffled),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: l.c.LinkTimeout}),

@@ -53,6 +53,7 @@ type Proposer struct {
 	acked    int
 	flushed  Time
 	way      upflow
+	due      Time          // when the unsent are to go in time for the verifier's step; 0: not set
 	held     bool          // what is unsent waits for the verifier's step, or for a thin link
 	news     *Commit       // arrived since the last Ready
 	perToken time.Duration // smoothed draft time
@@ -331,11 +332,15 @@ func (p *Proposer) Ready(now Time) Ready {
 // on the way is waited for.
 func (p *Proposer) flushAt(now Time) (Time, bool) {
 	if len(p.unsent) == 0 || p.inFlight() >= p.c.Window {
+		p.due = 0
 		return 0, false
 	}
 	at, timed := Time(0), false
 	if p.thrifty() {
-		at, timed = p.way.boundary(now)
+		if at, timed = p.way.boundary(now); p.due > 0 && now >= p.due { // timers are late
+			at = now
+		}
+		p.due = at
 	}
 	if !timed && p.drafting != nil && p.perToken < p.c.Gap {
 		at = p.flushed + p.c.Gap
@@ -382,7 +387,7 @@ func (p *Proposer) flush(now Time) *Propose {
 		m.Parents = nil
 	}
 	p.unsent = slices.Delete(p.unsent, 0, fit)
-	p.flushed = now
+	p.flushed, p.due = now, 0
 	p.way.note(now)
 	p.stats.Sent += len(m.Tokens)
 	p.stats.Messages++

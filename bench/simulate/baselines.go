@@ -31,7 +31,10 @@ func row(c Config, rows int) time.Duration {
 func bestDepth(c Config, apart bool) (best Outcome) {
 	table := mock.Beta(c.Model.Agreement, c.Model.Spread)
 	for k := 1; k <= maxDepth; k++ {
-		var o Outcome
+		if c.LoopDepth > 0 && k != c.LoopDepth {
+			continue
+		}
+		o := Outcome{Depth: k}
 		for id := range max(1, c.Sessions) {
 			p := pair{seed: mix(c.Seed+1, uint64(id)), m: &c.Model, table: table, prompt: c.Prompt}
 			r := Session{First: c.Link.RTT + row(c, 1)}

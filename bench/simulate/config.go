@@ -69,6 +69,7 @@ type Config struct {
 	Objective speculative.Objective // its aims bear on Worth and Patience of the core, and on RunAhead where that is 0
 	RunAhead  float64               // target passes per committed token at most
 	Branches  bool
+	LoopDepth int     // of the synchronous and the co-located loop; 0: the best
 	Depth     int     // as in speculative.ProposerConfig
 	MinPath   float64 // likewise
 	Window    int

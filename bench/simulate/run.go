@@ -27,6 +27,7 @@ type Outcome struct {
 	Steps    int           // of the target
 	Busy     time.Duration // that the target was stepping
 	End      time.Duration
+	Depth    int // of the synchronous and the co-located loop: the best one
 }
 
 // sim is one run of the core on the virtual clock.

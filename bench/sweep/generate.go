@@ -46,7 +46,7 @@ func (o *outcome) fill(x *Record) {
 	for _, t := range o.output {
 		fmt.Fprintf(h, "%d ", t)
 	}
-	x.Output, x.Load = hex.EncodeToString(h.Sum(nil)[:8]), loadAverage()
+	x.Output, x.Load = hex.EncodeToString(h.Sum(nil)[:8]), LoadAverage()
 }
 
 // generate runs one generation on an edge.

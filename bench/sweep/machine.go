@@ -28,8 +28,8 @@ func processor() string {
 	return ""
 }
 
-// loadAverage of the last minute, -1 where it is not known.
-func loadAverage() float64 {
+// LoadAverage of the last minute, -1 where it is not known.
+func LoadAverage() float64 {
 	b, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return -1
