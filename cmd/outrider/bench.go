@@ -20,6 +20,6 @@ func newBench() *cobra.Command {
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLossless(), newWAN(), newSweep(), newReport(), newRecord(), newTables(), newLoad(), newControl(), newAPILoad(), newSoak(), newTurns(), newEngines())
+	c.AddCommand(newLossless(), newWAN(), newSweep(), newReport(), newRecord(), newTables(), newLoad(), newControl(), newAPILoad(), newSoak(), newTurns(), newEngines(), newSidechannel())
 	return c
 }
