@@ -37,6 +37,10 @@ lint: ## golangci-lint and buf lint, pinned in tools/go.mod
 	$(TOOL) golangci-lint run
 	$(TOOL) buf lint
 
+.PHONY: vulnerabilities
+vulnerabilities: ## Known vulnerabilities of dependencies (govulncheck), where its database can be reached
+	@$(GO) run -C tools ./vuln
+
 .PHONY: generate
 generate: ## Regenerate proto/**/*.pb.go and the tables in docs/configuration.md and docs/observability.md
 	$(TOOL) buf generate
@@ -65,7 +69,7 @@ cross: ## Cross-build for every supported platform into dist/
 	  echo "build $$p"; CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -o dist/$$os-$$arch/outrider$$ext ./cmd/outrider || exit 1; done
 
 .PHONY: check
-check: vet test race lint generated breaking ## All that must hold before a commit (10 minutes at most)
+check: vet test race lint vulnerabilities generated breaking ## All that must hold before a commit (10 minutes at most)
 
 # Where the plugin finds them; YZMA_LIB names another folder.
 LLAMACPP := $(CURDIR)/bin/llamacpp
