@@ -50,6 +50,8 @@ func run(as string, args []string) {
 		})
 	case "probe": // a model whose name is what became of reading, writing and calling what its options say
 		backend.Serve(probe)
+	case "hostile":
+		hostile(args[0])
 	case "crash":
 		fmt.Fprintln(os.Stderr, "libfoo.so.3: cannot open shared object file")
 		os.Exit(127)
@@ -59,6 +61,16 @@ func run(as string, args []string) {
 	case "version":
 		fmt.Println("1|99|unix|/nowhere|grpc|")
 		time.Sleep(time.Hour)
+	case "elsewhere": // wants to be called at another address
+		fmt.Println("1|1|tcp|192.0.2.1:80|grpc|")
+		time.Sleep(time.Hour)
+	case "other socket":
+		fmt.Println("1|1|unix|/run/some.sock|grpc|")
+		time.Sleep(time.Hour)
+	case "endless line":
+		for {
+			fmt.Print(strings.Repeat("x", 1<<16))
+		}
 	case "silent":
 		time.Sleep(time.Hour)
 	case "host": // hosts a plugin until it is killed

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -243,8 +245,18 @@ func (s *subprocess) Name() string { return s.path }
 // Diagnose implements runner.Runner; explain does it better.
 func (s *subprocess) Diagnose(context.Context) string { return "" }
 
-// PluginToHost implements runner.Runner.
+// PluginToHost implements runner.Runner: a plugin is spoken to in the folder that was made for it, or, where it has no
+// sockets in folders, on this machine; nowhere else, whatever it says.
 func (s *subprocess) PluginToHost(network, addr string) (string, string, error) {
+	inside := network == "unix" && filepath.Dir(filepath.Clean(addr)) == filepath.Clean(s.dir)
+	if network == "tcp" && runtime.GOOS == "windows" {
+		ip, err := netip.ParseAddrPort(addr)
+		inside = err == nil && ip.Addr().IsLoopback()
+	}
+	if !inside {
+		return "", "", fmt.Errorf("%w: %s wants to be spoken to at %s %.100q, which is not in the folder of its socket: it is not an outrider plugin, correct the backend's command",
+			ErrLoad, s.path, network, addr)
+	}
 	return network, addr, nil
 }
 

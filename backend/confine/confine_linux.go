@@ -107,7 +107,7 @@ func landlockABI() (int, error) {
 	case 0:
 		return int(v), nil
 	case unix.EOPNOTSUPP:
-		return 0, errors.New("Landlock is off: add landlock to the kernel's lsm= parameter")
+		return 0, errors.New("the kernel's Landlock is off: add landlock to its lsm= parameter")
 	}
 	return 0, fmt.Errorf("no Landlock (%w): it needs Linux 5.13 or newer, and a container that lets its calls through", e)
 }
