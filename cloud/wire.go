@@ -168,6 +168,11 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 	if err != nil {
 		return nil, invalid("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
+	for t := range params.LogitBias {
+		if int(t) >= info.VocabularySize {
+			return nil, invalid("logit_bias has token %d, the vocabulary has %d", t, info.VocabularySize)
+		}
+	}
 	r.setup = backend.Setup{Params: params, PromptLength: n, Constraint: backend.ConstraintFromProto(o.GetConstraint())}
 	if r.logprobs = int(min(o.GetLogprobs(), maxUint31)); r.logprobs > MaxLogprobs {
 		return nil, invalid("logprobs is %d, at most %d are allowed", r.logprobs, MaxLogprobs)

@@ -169,6 +169,11 @@ func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabu
 			return nil, requestError("token %d of the prompt is %d, the vocabulary has %d", i, t, vocabulary)
 		}
 	}
+	for t := range r.Params.LogitBias {
+		if vocabulary > 0 && int(t) >= vocabulary {
+			return nil, requestError("logit_bias has token %d, the target's vocabulary has %d", t, vocabulary)
+		}
+	}
 	s.pc = c
 	s.p = speculative.NewProposer(c, prompt)
 	s.owner, s.key = owner{r.User, s.r.Model, voc.print}, e.conversations.key(r.User)

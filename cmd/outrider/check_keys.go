@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -17,20 +16,17 @@ type keyChecker struct {
 	errs  []error
 }
 
-// checkKeys finds keys that mean nothing, and returns the line of each key. Errors name file and line.
-func checkKeys(file string, text []byte) (map[string]int, error) {
+// checkKeys returns the line of each key, and an error for each that means nothing, naming file and line.
+func checkKeys(file string, text []byte) (lines map[string]int, unknown []error, err error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return nil, yamlError(file, err)
+		return nil, nil, yamlError(file, err)
 	}
 	w := &keyChecker{file: file, lines: map[string]int{}}
 	if len(doc.Content) > 0 {
 		w.walk(doc.Content[0], reflect.TypeFor[Config](), "")
 	}
-	if len(w.errs) > 0 {
-		return nil, usageError{errors.Join(w.errs...)}
-	}
-	return w.lines, nil
+	return w.lines, w.errs, nil
 }
 
 // yamlError turns "yaml: line 3: ..." into FILE:3.
