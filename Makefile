@@ -54,12 +54,14 @@ generated:
 	  cmp -s $$tmp/$$f $$f || { echo "$$f is stale: run make generate"; exit 1; }; done && echo "generated code is fresh"
 	@$(GO) test ./cmd/outrider -run '^TestKeyTable$$' -count=1
 
-# The wire may only change compatibly; compares with the last commit that touched nothing in proto/.
+# The wire may only change compatibly (docs/compatibility.md): with the oldest that is served, and with the last that was frozen.
 .PHONY: breaking
 breaking:
-	@base=$$(git describe --tags --abbrev=0 2>/dev/null); \
-	if [ -z "$$base" ]; then echo "buf breaking: no release tag yet, nothing to compare with"; \
-	else $(TOOL) buf breaking --against ".git#tag=$$base"; fi
+	@for i in oldest latest; do $(TOOL) buf breaking --against proto/images/$$i.binpb || exit 1; done && echo "the wire is compatible"
+
+.PHONY: freeze
+freeze: ## Freeze the wire as it is now: proto/images/latest.binpb, with each release
+	$(TOOL) buf build -o proto/images/latest.binpb
 
 PLATFORMS := linux/amd64 linux/arm64 linux/riscv64 darwin/arm64 windows/amd64 android/arm64
 

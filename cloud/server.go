@@ -74,11 +74,14 @@ func (s *Server) Options() []grpc.ServerOption {
 		grpc.StaticConnWindowSize(1<<20),
 		grpc.MaxConcurrentStreams(uint32(s.c.MaxStreams)),
 		grpc.ConnectionTimeout(s.c.OpenTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second,
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.c.Keepalive, Timeout: 10 * time.Second,
 			MaxConnectionIdle: 10 * time.Minute}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minKeepalive, PermitWithoutStream: true}),
 	)
 }
+
+// minKeepalive is how often edges may ping: half of the least that gRPC's clients do.
+const minKeepalive = 5 * time.Second
 
 // Close stops the loops. Streams end with UNAVAILABLE; the models' sequences are released.
 func (s *Server) Close() {

@@ -55,6 +55,7 @@ type Config struct {
 	Fallback      Fallback            // default: FallbackFail
 	FallbackAfter time.Duration       // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
 	LinkTimeout   time.Duration       // a link that is silent for this long is given up; default 4 s
+	Keepalive     time.Duration       // a quiet connection is pinged so often, every 10 s at most; default DefaultKeepalive, negative: not while nothing is asked
 	RunAhead      float64             // target passes per committed token at most; 0: the cloud's default
 
 	Depth   int     // 0: adaptive, n: at most n tokens beyond the commits, negative: never draft
@@ -88,6 +89,10 @@ type Config struct {
 
 	survey time.Duration // of replicas, every; default surveyEvery
 }
+
+// DefaultKeepalive is below the 30 s after which some NATs forget a quiet connection, and above the 5 s that
+// clouds allow.
+const DefaultKeepalive = 20 * time.Second
 
 func (c *Config) defaults() error {
 	if c.Cloud == "" {
@@ -147,6 +152,9 @@ func (c *Config) defaults() error {
 	}
 	if c.Conversations == 0 {
 		c.Conversations = defaultConversations
+	}
+	if c.Keepalive == 0 {
+		c.Keepalive = DefaultKeepalive
 	}
 	if c.survey <= 0 {
 		c.survey = surveyEvery

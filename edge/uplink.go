@@ -60,12 +60,16 @@ func newUplink(ctx context.Context, c *Config) (*uplink, error) {
 
 // options of every connection.
 func (l *uplink) options() []grpc.DialOption {
+	pings := keepalive.ClientParameters{Time: l.c.Keepalive, Timeout: l.c.LinkTimeout, PermitWithoutStream: true}
+	if l.c.Keepalive < 0 { // nothing while idle
+		pings.Time, pings.PermitWithoutStream = DefaultKeepalive, false
+	}
 	return []grpc.DialOption{
 		// Fixed windows: to find out better ones gRPC would send a ping up for each commit.
 		grpc.WithStaticStreamWindowSize(256 << 10), grpc.WithStaticConnWindowSize(1 << 20),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(shuffled),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: l.c.LinkTimeout}),
+		grpc.WithKeepaliveParams(pings),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 5 * time.Second,
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}}),
 	}

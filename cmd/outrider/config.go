@@ -2,6 +2,8 @@ package main
 
 import (
 	"time"
+
+	"github.com/outrider-llm/outrider/edge"
 )
 
 // Config is everything that can be set. Of each setting the tags say its key, what it means (the
@@ -34,6 +36,7 @@ type CloudConfig struct {
 	Draft       string             `koanf:"draft" doc:"what the cloud itself proposes where edges leave room: off, or lookup (what came after the same tokens before, in the session's own text)"`
 	Pace        float64            `koanf:"pace" doc:"a session that got fewer tokens a second than this is served first"`
 	Weights     map[string]float64 `koanf:"weights" doc:"shares of tenants, by name, where steps have no place for all; 1 unless set"`
+	Keepalive   time.Duration      `koanf:"keepalive" doc:"a quiet connection to an edge is pinged so often, and ended when nothing comes back within 10 s"`
 	Drain       time.Duration      `koanf:"drain" doc:"how long sessions may go on after SIGTERM"`
 	IdleTTL     time.Duration      `koanf:"idle_ttl" doc:"how long a session whose link broke keeps its KV rows"`
 	Prefixes    int                `koanf:"prefixes" doc:"finished sessions, per target, of which log and KV rows are kept for the next turn; 0: none"`
@@ -61,6 +64,8 @@ type EdgeConfig struct {
 	TokenFile     string        `koanf:"token_file" doc:"file of the token for the cloud, where no certificate says who this is; empty: the environment's OUTRIDER_EDGE_TOKEN, if set"`
 	Insecure      bool          `koanf:"insecure" doc:"serve other machines without keys, and send to a cloud without TLS: for networks that are trusted"`
 	Tenant        string        `koanf:"tenant" doc:"whose sessions these are, where neither certificate nor token says so (cloud.weights)"`
+	Keepalive     time.Duration `koanf:"keepalive" doc:"a quiet connection to the cloud is pinged so often, 10s or more, so that NATs and proxies do not forget it; 0: not while nothing is asked" live:"yes"`
+	LinkTimeout   time.Duration `koanf:"link_timeout" doc:"a link that is silent for so long while something is asked is given up and made anew" live:"yes"`
 	Draft         ModelConfig   `koanf:"draft" doc:"the draft, a name or a model (below), or none; empty: that of the pair with this target, or the embedded one" live:"yes"`
 	Mode          string        `koanf:"mode" doc:"where requests that ask for nothing else may be answered: cooperative, auto, prefer_on_device, only_on_device, prefer_in_cloud or only_in_cloud (routing.md)" live:"yes"`
 	Router        RouterConfig  `koanf:"router"`
@@ -139,8 +144,8 @@ const (
 func defaultConfig() Config {
 	return Config{
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Draft: "off", Pace: 8,
-			Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
-		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Privacy: PrivacyConfig{Action: "off"}, Fallback: "wait",
+			Keepalive: 20 * time.Second, Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
+		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Keepalive: edge.DefaultKeepalive, LinkTimeout: 4 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Privacy: PrivacyConfig{Action: "off"}, Fallback: "wait",
 			FallbackAfter: 3 * time.Second, Branches: true, Uplink: "fast", Padding: "off", Translate: "auto", Rule: "coupled", Objective: "latency", Lookup: "auto", Conversations: 64},
 		Log:       LogConfig{Level: "info", Format: "text"},
 		Telemetry: TelemetryConfig{Sample: 1},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -151,7 +152,7 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, err
 	}
-	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Zone: e.Zone, Model: e.Model, Mode: mode, Fallback: fallback,
+	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Zone: e.Zone, Keepalive: e.keepalive(), LinkTimeout: e.LinkTimeout, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
 		Thrifty: e.Uplink == "thrifty", Shape: as, Lookup: look, Suffix: r.suffix, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: slices.Concat(r.run.tracing.DialOptions(), tenantOption(e.Tenant), r.dial), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
@@ -177,6 +178,14 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	r.router.Set(policy, model, e.Router.Share)
 	out.Router, out.Sensors, out.Ledger, out.Prices = r.router, r.sensors, r.ledger, edge.Prices(c.Prices)
 	return out, nil
+}
+
+// keepalive is the setting as the edge takes it, 0: not while nothing is asked.
+func (c *EdgeConfig) keepalive() time.Duration {
+	if c.Keepalive <= 0 {
+		return -1
+	}
+	return c.Keepalive
 }
 
 // apply puts a new configuration in force for the generations that begin from now on.

@@ -33,8 +33,9 @@ func serveFake(t *testing.T) (*fake.Server, *httptest.Server) {
 
 type said struct {
 	Text    string `json:"text"`
+	Resumes int    `json:"resumes"`
 	Figures struct {
-		Accepted int `json:"accepted"`
+		AcceptanceRate float64 `json:"acceptance_rate"`
 	} `json:"figures"`
 }
 

@@ -47,7 +47,8 @@ func (c *Config) validate() []error {
 	for _, d := range []struct {
 		key string
 		v   time.Duration
-	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"cloud.prefix_ttl", c.Cloud.PrefixTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}, {"edge.drain", c.Edge.Drain}} {
+	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"cloud.prefix_ttl", c.Cloud.PrefixTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}, {"edge.drain", c.Edge.Drain},
+		{"cloud.keepalive", c.Cloud.Keepalive}, {"edge.keepalive", c.Edge.Keepalive}, {"edge.link_timeout", c.Edge.LinkTimeout}} {
 		if d.v < 0 || (d.v > 0 && d.v < time.Millisecond) {
 			errs = append(errs, c.from.wrong(d.key, "%s is %s, must be 0 or a time such as 5s (a number without unit counts as nanoseconds)", d.key, d.v))
 		}
