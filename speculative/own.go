@@ -10,7 +10,13 @@ type Own struct {
 	// is; false: nothing is known. It must be a function of log and path, and keep neither.
 	Guess func(log, path []Token) (Choice, bool)
 	Rows  float64 // what a guess costs besides its own row, in rows; 0: it takes no time
-	Most  int     // guesses in a step at most; 0: DefaultOwn
+	Most  int     // guesses in a step at most; 0: DefaultOwn, of a draft DefaultDrafts
+	// Draft: Guess tells what a draft model has said, whose confidence is calibrated. What it has not said
+	// yet can be had for time: Offer wishes for it.
+	Draft bool
+	// Before is what other sessions have learned of the draft, with which this one begins and to which it adds; one
+	// goroutine uses them all. nil: nothing is known.
+	Before *Experience
 }
 
 // DefaultOwn is how many tokens the cloud proposes in a step at most.
@@ -19,10 +25,14 @@ const DefaultOwn = 16
 // suggest returns the cloud's own proposals after the likeliest path of nodes, all that wait, at most most.
 // One more is taken while it raises the expected tokens per unit of cost of a step that nobody shares, so
 // a source that takes time is left alone where an edge's proposals fill the step.
-func (v *Verifier) suggest(nodes []*vnode, most int, ratio float64) (out []*vnode) {
+// wish is what could be drafted besides; nil: nothing.
+func (v *Verifier) suggest(nodes []*vnode, most int, ratio float64) (out []*vnode, wish *Wish) {
 	o := &v.c.Own
-	if o.Guess == nil || most <= 0 {
-		return nil
+	switch {
+	case o.Guess == nil || most <= 0:
+		return nil, nil
+	case o.Draft:
+		return v.suggestDrafted(nodes, most, ratio)
 	}
 	if o.Most > 0 {
 		most = min(most, o.Most)
@@ -49,7 +59,7 @@ func (v *Verifier) suggest(nodes []*vnode, most int, ratio float64) (out []*vnod
 		tip, path, out = n, append(path, c.Token), append(out, n)
 		tokens, cost = tokens+value, cost+1+o.Rows
 	}
-	return out
+	return out, nil
 }
 
 func values(nodes []*vnode, trust float64) []float64 {

@@ -62,7 +62,7 @@ func bestDepth(c Config, apart bool) (best Outcome) {
 				size := proposeBytes(&speculative.Propose{Epoch: c.Prompt + r.Tokens, Tokens: drafted(&p, c.Prompt+r.Tokens, k)})
 				r.Uplink += size
 				r.Tokens += accepted + 1
-				if now += time.Duration(k) * c.Model.Draft; apart {
+				if now += time.Duration(k) * c.draftStep(apart); apart {
 					now = up.Deliver(&upFlow, size+frameBytes, now)
 				}
 				if now += row(c, k+1); apart {

@@ -36,7 +36,10 @@ const (
 	Pipelined   Strategy = "pipelined"   // chains in flight, no run-ahead, no branches
 	Synchronous Strategy = "synchronous" // draft k tokens, wait for the verdict; the best k
 	Colocated   Strategy = "co-located"  // draft model beside the target, the best k; tokens are streamed
-	Oracle      Strategy = "oracle"      // the drafter knows which of its tokens hold: a lower bound
+	// EdgeDrafting is Cooperative without the draft in the cloud, CloudDrafting without that on the edge.
+	EdgeDrafting  Strategy = "edge-draft"
+	CloudDrafting Strategy = "cloud-draft"
+	Oracle        Strategy = "oracle" // the drafter knows which of its tokens hold: a lower bound
 )
 
 // Model of the pair of models: what they cost and how often they agree.
@@ -75,9 +78,12 @@ type Config struct {
 	Window    int
 	Gap       time.Duration
 	Thrifty   bool
-	Limits    speculative.Limits
-	FairWait  time.Duration // a session that waits longer is served first
-	Pace      float64       // so is one that got fewer tokens a second; 0: no pace
+	// CloudDraft is what a step of a draft beside the target costs, which takes the target's time; zero: there is
+	// none. It is the same draft as the edge's. Colocated takes its costs, too.
+	CloudDraft speculative.Cost
+	Limits     speculative.Limits
+	FairWait   time.Duration // a session that waits longer is served first
+	Pace       float64       // so is one that got fewer tokens a second; 0: no pace
 }
 
 // Arrival is a request of a trace.
@@ -102,6 +108,8 @@ func (c *Config) validate() error {
 	switch {
 	case m.Target.Step < 0 || m.Target.Sequence < 0 || m.Target.Position < 0 || m.Draft < 0 || c.Spread < 0:
 		return bad("times must not be negative")
+	case c.CloudDraft.Step < 0 || c.CloudDraft.Sequence < 0 || c.CloudDraft.Position < 0:
+		return bad("times of the cloud's draft must not be negative")
 	case m.Target.Step+m.Target.Sequence+m.Target.Position == 0:
 		return bad("a target step must cost something: set --target-step")
 	case !rate(m.Agreement) || !rate(m.Second) || !rate(c.RunAhead):
@@ -136,11 +144,15 @@ func (c *Config) validate() error {
 func (c Config) settle() Config {
 	switch c.Strategy {
 	case CloudOnly:
-		c.Depth, c.RunAhead = -1, 1
+		c.Depth, c.RunAhead, c.CloudDraft = -1, 1, speculative.Cost{}
 	case Pipelined:
-		c.RunAhead, c.Branches = deferred, false
+		c.RunAhead, c.Branches, c.CloudDraft = deferred, false, speculative.Cost{}
 	case Oracle:
-		c.MinPath, c.Branches, c.RunAhead = 0.5, false, 1
+		c.MinPath, c.Branches, c.RunAhead, c.CloudDraft = 0.5, false, 1, speculative.Cost{}
+	case EdgeDrafting:
+		c.CloudDraft = speculative.Cost{}
+	case CloudDrafting:
+		c.Depth = -1
 	}
 	if c.RunAhead == 0 {
 		c.RunAhead = c.Objective.Aims().MaxPasses

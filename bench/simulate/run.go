@@ -38,6 +38,8 @@ type sim struct {
 	sessions []*session
 	marked   []*session // whose offer may have changed, or who wait for a step
 	stepping bool
+	drafted  time.Duration // by the cloud for the step that comes
+	learned  speculative.Experience
 	out      Outcome
 	table    []float64
 }
@@ -59,6 +61,7 @@ type session struct {
 	v        *speculative.Verifier
 	packer   speculative.Packer
 	unpacker speculative.Unpacker
+	drafts   speculative.Drafts // of the cloud's draft
 	busy     bool
 	marked   bool
 	served   speculative.Time
@@ -141,7 +144,8 @@ func (s *sim) begin(x *session) {
 	x.p.LinkUp(0)
 	s.up(x, 0, func() {
 		x.v = speculative.NewVerifier(speculative.VerifierConfig{PromptLength: x.prompt, Window: s.c.Window,
-			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead, Patience: s.c.Objective.Aims().Patience}, prompt)
+			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead, Patience: s.c.Objective.Aims().Patience,
+			Own: s.own(x), Credit: s.credit()}, prompt)
 		x.served = s.now
 		s.mark(x)
 	})
@@ -268,9 +272,10 @@ func (s *sim) step() {
 		return
 	}
 	bids, who := s.bids()
-	if len(bids) == 0 {
+	if len(bids) == 0 || s.draftFor(bids, who) {
 		return
 	}
+	s.drafted = 0
 	took := s.c.Model.Target.Step
 	type share struct {
 		x   *session

@@ -43,6 +43,8 @@ type simulateFlags struct {
 	speed, capacity, price             float64
 	positions, sequences               int
 	noBaselines, asJSON, withBreakEven bool
+	cloudDraft                         bool
+	cloudStep, cloudToken              time.Duration
 }
 
 func newSimulate() *cobra.Command {
@@ -66,6 +68,7 @@ oracle whose drafter knows which of its tokens will hold: no drafting at this sp
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
   outrider simulate --rtt 50ms --agreement trace:pair.jsonl
+  outrider simulate --cloud-draft --rtt 50ms,500ms          # as cloud.draft: model
   outrider simulate --json --rtt 10ms,50ms | jq .ratio`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -110,6 +113,9 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.Float64Var(&f.minPath, "min-path", 0, "draft while the path probability is at least this; 0: the default")
 	s.DurationVar(&f.gap, "gap", 0, "least time between proposals; 0: the default")
 	s.BoolVar(&f.thrifty, "thrifty", false, "fewer bytes up: as edge.uplink does")
+	s.BoolVar(&f.cloudDraft, "cloud-draft", false, "the cloud drafts, too, with the same draft and in the target's own time (cloud.draft: model); shown beside each of the two drafts alone")
+	s.DurationVar(&f.cloudStep, "cloud-draft-step", 4*time.Millisecond, "there, a step of it costs this")
+	s.DurationVar(&f.cloudToken, "cloud-draft-token", 30*time.Microsecond, "and for each token of its batch this")
 	s.StringVar(&f.arrivals, "arrivals", "", "CSV of requests: TIMESTAMP,ContextTokens,GeneratedTokens")
 	s.IntVar(&f.requests, "requests", 1000, "of these, the first so many")
 	s.IntVar(&f.maxPrompt, "max-prompt", 0, "prompts are cut to this many tokens, as if the rest were cached; 0: not")
@@ -145,6 +151,11 @@ func (f *simulateFlags) config() (simulate.Config, error) {
 		Link: link.Config{Jitter: f.jitter, Up: link.Way{Rate: int64(f.uplink)}}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
 		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap, Thrifty: f.thrifty,
 		Limits: speculative.Limits{Positions: f.positions, Sequences: f.sequences, Prefill: 64}}
+	if f.cloudDraft {
+		if c.CloudDraft = (speculative.Cost{Step: f.cloudStep, Position: f.cloudToken}); f.cloudStep+f.cloudToken == 0 {
+			return c, usagef("a draft in the cloud must cost something: set --cloud-draft-step or --cloud-draft-token")
+		}
+	}
 	if f.positions < 1 || f.sequences < 0 || f.repeats < 1 || f.tokens < 1 || len(f.rtts) == 0 {
 		return c, usagef("--step-positions, --repeats and --tokens must be at least 1, --step-sequences not negative, --rtt not empty")
 	}
@@ -265,6 +276,9 @@ func (f *simulateFlags) simulate(ctx context.Context, c simulate.Config) (*simul
 	if f.noBaselines || f.sessions > 1 || len(c.Arrivals) > 0 {
 		ways = []simulate.Strategy{simulate.CloudOnly} // the other loops do not share a target
 	}
+	if f.cloudDraft {
+		ways = append(ways, simulate.EdgeDrafting, simulate.CloudDrafting)
+	}
 	alone := c
 	alone.Strategy = simulate.CloudOnly
 	base, err := simulate.Run(ctx, alone)
@@ -336,6 +350,9 @@ func (f *simulateFlags) assumed(c simulate.Config) map[string]any {
 		"prompt_tokens": f.prompt, "tokens": f.tokens, "sessions": f.sessions, "repeats": f.repeats, "link": c.Link.String(), "jitter_ms": ms(c.Link.Jitter), "uplink_bits_per_second": c.Link.Up.Rate,
 		"objective": c.Objective.String(), "run_ahead": c.RunAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
 	f.agreement.assumed(m)
+	if f.cloudDraft {
+		m["cloud_draft_step_ms"], m["cloud_draft_token_ms"] = ms(f.cloudStep), ms(f.cloudToken)
+	}
 	if len(c.Arrivals) > 0 {
 		m["arrivals"], m["requests"], m["speed"] = f.arrivals, len(c.Arrivals), f.speed
 	}
@@ -347,6 +364,9 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 func (f *simulateFlags) assumptions(c simulate.Config) string {
 	s := fmt.Sprintf("a target step takes %s + %s per session + %s per scored token, a drafted token %s; %s; 32,000 words in the vocabulary",
 		f.step, f.sequence, f.token, f.draft, f.agreement.told(f))
+	if f.cloudDraft {
+		s += fmt.Sprintf("; the same draft beside the target takes %s of its time a step + %s a token", f.cloudStep, f.cloudToken)
+	}
 	switch {
 	case len(c.Arrivals) > 0:
 		s += fmt.Sprintf("; %d requests of %s at %g times their speed share one target", len(c.Arrivals), f.arrivals, f.speed)
@@ -367,7 +387,7 @@ func (r *simulated) table(w io.Writer, f *simulateFlags) {
 			g.FirstTokenMs, g.Passes, g.Positions, g.Drafted, g.Uplink, g.Acceptance, g.MeanLength)
 	}
 	row("outrider", r.Figures)
-	for _, s := range []simulate.Strategy{simulate.CloudOnly, simulate.Synchronous, simulate.Pipelined, simulate.Colocated, simulate.Oracle} {
+	for _, s := range []simulate.Strategy{simulate.EdgeDrafting, simulate.CloudDrafting, simulate.CloudOnly, simulate.Synchronous, simulate.Pipelined, simulate.Colocated, simulate.Oracle} {
 		if g, ok := r.Baselines[string(s)]; ok {
 			row(string(s), g)
 		}

@@ -26,7 +26,7 @@ type docTable struct {
 }
 
 func docTables() []docTable {
-	return []docTable{{"ratios", ratioTable}, {"capacity", capacityTable}, {"acceptance", acceptanceTable}}
+	return []docTable{{"ratios", ratioTable}, {"cloud-draft", cloudDraftTable}, {"capacity", capacityTable}, {"acceptance", acceptanceTable}}
 }
 
 func newTables() *cobra.Command {
