@@ -87,12 +87,9 @@ var mutants = []mutant{
 	{"own proposals take scarce rows", "schedule.go", "addOwn(bids, grants, left-l.Positions/2,", "addOwn(bids, grants, left,"},
 	{"drafts of the cloud are not charged", "owndraft.go", "v.earned -= rows", ""},
 	{"drafts of the cloud are made on credit", "owndraft.go", "> bids[i].Wish.Credit", "> 1e9"},
-	{"the cloud's second choice repeats a node that waits", "owndraft.go", " && w.childOf(c.Second) == nil", ""},
 	{"drafts of the cloud go behind the end", "owndraft.go", "(end == 0 || len(v.log)+len(w.path) < end)", "(end == 0 || len(v.log) < end)"},
 	{"the cloud's draft is taken to hold another path", "drafts.go", "return d.held + Common(d.tail, path)", "return d.held + min(len(d.tail), len(path))"},
-	{"the cloud's draft keeps rows that the log left", "drafts.go", "if d.held < len(log) && len(d.tail) > 0 {", "if false {"},
 	{"the cloud's draft speaks of rows that it dropped", "drafts.go", "d.said[len(d.said)-1].after > n", "d.said[len(d.said)-1].after > n+1"},
-	{"the cloud's draft keeps its rows on another log", "drafts.go", "n < d.held {\n\t\td.drop(n)", "n < 0 {\n\t\td.drop(n)"},
 	{"own proposals go behind the end", "own.go", "end == 0 || len(v.log)+len(path) < end", "end == 0 || len(v.log) < end"},
 
 	// The scheduler.
