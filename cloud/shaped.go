@@ -65,7 +65,8 @@ func (d *downlink) send(o *outbox) (over bool, end error) {
 		var out []*outriderv1.Commit
 		out, over, end = o.take()
 		for _, c := range out {
-			m, err := &outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Commit{Commit: c}}, error(nil)
+			m := &outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Commit{Commit: c}}
+			var err error
 			if d.w == nil {
 				d.l.m.down.Add(float64(proto.Size(c)))
 				err = d.stream.Send(m)

@@ -18,6 +18,7 @@ type Packet struct {
 
 // Tap forwards the connections of one session and notes their packets.
 type Tap struct {
+	ctx      context.Context
 	listener net.Listener
 	target   string
 	wg       sync.WaitGroup
@@ -35,7 +36,7 @@ func Listen(ctx context.Context, target string) (*Tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tap{listener: l, target: target}
+	t := &Tap{ctx: ctx, listener: l, target: target}
 	t.wg.Go(t.accept)
 	return t, nil
 }
@@ -80,7 +81,7 @@ func (t *Tap) accept() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", t.target)
+		far, err := new(net.Dialer).DialContext(t.ctx, "tcp", t.target)
 		if err != nil {
 			_ = near.Close()
 			continue
