@@ -187,8 +187,8 @@ func (s *session) act() time.Duration {
 	}
 	s.guess()
 	r := s.p.Ready(now)
-	if r.Draft != nil {
-		s.draft(draftJob{ctx: s.dctx, work: *r.Draft})
+	if len(r.Draft) > 0 {
+		s.draft(draftJob{ctx: s.dctx, work: r.Draft[0]})
 	}
 	if r.Ack > 0 {
 		m := &outriderv1.Ack{Committed: uint32(r.Ack)}

@@ -21,10 +21,10 @@ func TestGuessBeforeTheDraft(t *testing.T) {
 	}
 	p.Guess(source)
 	r := p.Ready(time.Second)
-	if r.Draft == nil || !slices.Equal(r.Draft.Path, known) || p.Stats().Guessed != 3 {
+	if r.Draft == nil || !slices.Equal(r.Draft[0].Path, known) || p.Stats().Guessed != 3 {
 		t.Fatalf("%+v, %+v", r.Draft, p.Stats())
 	}
-	p.Drafted(r.Draft.ID, Choice{Token: 5, Confidence: 0.5, Second: -1}, 20*time.Millisecond)
+	p.Drafted(r.Draft[0].ID, Choice{Token: 5, Confidence: 0.5, Second: -1}, 20*time.Millisecond)
 	after := p.Ready(2 * time.Second)
 	if r.Send == nil || after.Send == nil || !slices.Equal(r.Send.Tokens, known) || !slices.Equal(after.Send.Tokens, []Token{5}) {
 		t.Fatalf("%+v, then %+v", r.Send, after.Send)
@@ -79,7 +79,7 @@ func TestGuessAtRandom(t *testing.T) {
 			if work != nil {
 				t.Fatal("two drafts at once")
 			}
-			work = r.Draft
+			work = &r.Draft[0]
 		}
 		if s := r.Send; s != nil {
 			if s.Epoch != epoch {
@@ -119,10 +119,10 @@ func TestDraftDoubtsGuess(t *testing.T) {
 	p.LinkUp(0)
 	p.Guess(func([]Token) (Choice, bool) { return Choice{Token: 2, Confidence: 0.6}, true })
 	r := p.Ready(time.Second)
-	if r.Draft == nil || len(r.Draft.Path) != 0 {
+	if r.Draft == nil || len(r.Draft[0].Path) != 0 {
 		t.Fatalf("%+v", r.Draft)
 	}
-	p.Drafted(r.Draft.ID, Choice{Token: 3, Confidence: 0.9, Second: -1}, time.Millisecond)
+	p.Drafted(r.Draft[0].ID, Choice{Token: 3, Confidence: 0.9, Second: -1}, time.Millisecond)
 	if d := p.Drafts(); len(d) != 2 || d[0].Token != 2 || d[1].Token != 3 || d[1].Parent != -1 {
 		t.Errorf("%+v", d)
 	}
@@ -145,10 +145,10 @@ func TestWrongGuessesDoNotRestTheDraft(t *testing.T) {
 			if r.Draft == nil {
 				t.Fatalf("round %d: the draft rests after %d tokens", round, i)
 			}
-			p.Drafted(r.Draft.ID, Choice{Token: 3, Confidence: 0.99, Second: -1}, time.Millisecond)
+			p.Drafted(r.Draft[0].ID, Choice{Token: 3, Confidence: 0.99, Second: -1}, time.Millisecond)
 		}
 		if r := p.Ready(Time(100*round+50) * time.Second); r.Draft != nil { // all is sent
-			p.DraftFailed(r.Draft.ID)
+			p.DraftFailed(r.Draft[0].ID)
 		}
 		if err := p.Commit(Commit{Start: 1 + round, Tokens: []Token{9}, Fates: []Fate{Correction}}); err != nil {
 			t.Fatal(err)

@@ -45,7 +45,10 @@ const (
 // Model of the pair of models: what they cost and how often they agree.
 type Model struct {
 	Target speculative.Cost // of one target step
-	Draft  time.Duration    // a drafted token on the edge
+	Draft  time.Duration    // a pass of the draft on the edge: a drafted token
+	// DraftRow is what each further row of a pass costs: of a batch, and of what is run again to go on from
+	// another branch.
+	DraftRow time.Duration
 	// Agreement is the mean probability that the draft's first choice is the target's; at each position
 	// it is drawn from Beta(mean x Spread, (1-mean) x Spread). Spread 0: the same everywhere.
 	Agreement, Spread float64
@@ -78,12 +81,15 @@ type Config struct {
 	Window    int
 	Gap       time.Duration
 	Thrifty   bool
+	Batch     int // as in speculative.ProposerConfig
 	// CloudDraft is what a step of a draft beside the target costs, which takes the target's time; zero: there is
 	// none. It is the same draft as the edge's. Colocated takes its costs, too.
 	CloudDraft speculative.Cost
 	Limits     speculative.Limits
 	FairWait   time.Duration // a session that waits longer is served first
 	Pace       float64       // so is one that got fewer tokens a second; 0: no pace
+
+	watch func(*session, speculative.Segment, speculative.Commit) // of tests: a pass has ended
 }
 
 // Arrival is a request of a trace.
@@ -106,7 +112,7 @@ func (c *Config) validate() error {
 	rate := func(v float64) bool { return v >= 0 && v <= 1 }
 	m := c.Model
 	switch {
-	case m.Target.Step < 0 || m.Target.Sequence < 0 || m.Target.Position < 0 || m.Draft < 0 || c.Spread < 0:
+	case m.Target.Step < 0 || m.Target.Sequence < 0 || m.Target.Position < 0 || m.Draft < 0 || m.DraftRow < 0 || c.Spread < 0:
 		return bad("times must not be negative")
 	case c.CloudDraft.Step < 0 || c.CloudDraft.Sequence < 0 || c.CloudDraft.Position < 0:
 		return bad("times of the cloud's draft must not be negative")
@@ -126,8 +132,8 @@ func (c *Config) validate() error {
 		return bad("%d requests, at most %d are possible", len(c.Arrivals), maxSessions)
 	case c.Tokens < 0 || c.Tokens > maxTokens || (c.Tokens == 0 && c.Horizon <= 0 && len(c.Arrivals) == 0):
 		return bad("%d generated tokens: between 1 and %d are possible", c.Tokens, maxTokens)
-	case c.Window < 0 || c.Gap < 0:
-		return bad("window and gap must not be negative")
+	case c.Window < 0 || c.Gap < 0 || c.Batch < 0:
+		return bad("window, gap and draft batch must not be negative")
 	}
 	if err := c.Link.Validate(); err != nil {
 		return bad("%s", err)

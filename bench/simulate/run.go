@@ -7,6 +7,7 @@ import (
 
 	"github.com/outrider-llm/outrider/backend/mock"
 	"github.com/outrider-llm/outrider/bench/link"
+	"github.com/outrider-llm/outrider/drafter"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -59,6 +60,7 @@ type session struct {
 	upFlow, downFlow link.Flow
 
 	v        *speculative.Verifier
+	rows     drafter.Rows
 	packer   speculative.Packer
 	unpacker speculative.Unpacker
 	drafts   speculative.Drafts // of the cloud's draft
@@ -139,7 +141,7 @@ func (s *sim) begin(x *session) {
 	for i := range prompt {
 		prompt[i] = x.pair.target(i)
 	}
-	x.p = speculative.NewProposer(speculative.ProposerConfig{MaxLength: length, Window: s.c.Window, MinPath: s.c.MinPath, Worth: s.c.Objective.Aims().Worth,
+	x.p = speculative.NewProposer(speculative.ProposerConfig{MaxLength: length, Window: s.c.Window, MinPath: s.c.MinPath, Batch: s.c.Batch, Worth: s.c.Objective.Aims().Worth,
 		Depth: s.c.Depth, Gap: s.c.Gap, Branches: s.c.Branches, Thrifty: s.c.Thrifty}, prompt)
 	x.p.LinkUp(0)
 	s.up(x, 0, func() {
@@ -173,7 +175,7 @@ func (s *sim) pump(x *session) {
 		return
 	}
 	r := x.p.Ready(s.now)
-	if r.Draft != nil {
+	if len(r.Draft) > 0 {
 		s.draft(x, r.Draft)
 	}
 	if r.Ack > 0 {
@@ -199,18 +201,30 @@ func (s *sim) count(x *session, bytes int, do func()) {
 	s.up(x, bytes, func() { do(); s.mark(x) })
 }
 
-func (s *sim) draft(x *session, w *speculative.Work) {
+// draft runs a pass of the draft.
+func (s *sim) draft(x *session, work []speculative.Work) {
 	log := x.p.Log()
-	pos, last, onPath := len(log)+len(w.Path), log[len(log)-1], true
-	for i, t := range w.Path {
-		onPath = onPath && t == x.pair.target(len(log)+i)
-		last = t
-	}
-	s.queue.add(s.now+s.c.Model.Draft, func() {
-		if x.r.Done == 0 {
-			x.p.Drafted(w.ID, x.pair.draft(pos, last, onPath), s.c.Model.Draft)
-			s.pump(x)
+	choices := make([]speculative.Choice, len(work))
+	for i, w := range work {
+		pos, last, onPath := len(log)+len(w.Path), log[len(log)-1], true
+		for i, t := range w.Path {
+			onPath = onPath && t == x.pair.target(len(log)+i)
+			last = t
 		}
+		choices[i] = x.pair.draft(pos, last, onPath)
+	}
+	took := s.c.Model.Draft
+	if row := s.c.Model.DraftRow; row > 0 {
+		took += row * time.Duration(x.draftRows(log, work)-1)
+	}
+	s.queue.add(s.now+took, func() {
+		if x.r.Done != 0 {
+			return
+		}
+		for i, w := range work {
+			x.p.Drafted(w.ID, choices[i], took)
+		}
+		s.pump(x)
 	})
 }
 
@@ -348,6 +362,9 @@ func (s *sim) scored(x *session, seg speculative.Segment, took time.Duration) {
 	if err != nil {
 		panic(err) // as above
 	}
+	if s.c.watch != nil {
+		s.c.watch(x, seg, m)
+	}
 	if len(m.Tokens) > 0 {
 		s.commit(x, m)
 	}
@@ -373,4 +390,13 @@ func (p *pair) choices(seg speculative.Segment) []speculative.Choice {
 		out[i].Token = p.target(pos[i] + 1)
 	}
 	return out
+}
+
+// draftRows is how many rows a real draft runs for this work, which goes on from what its last pass left.
+func (x *session) draftRows(log []Token, work []speculative.Work) int {
+	texts := make([][]Token, len(work))
+	for i, w := range work {
+		texts[i] = slices.Concat(log, w.Path)
+	}
+	return len(x.rows.Plan(texts).Tokens)
 }

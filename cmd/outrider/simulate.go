@@ -38,6 +38,8 @@ type simulateFlags struct {
 	minPath                            float64
 	gap                                time.Duration
 	thrifty                            bool
+	draftBatch                         int
+	draftRow                           time.Duration
 	arrivals                           string
 	requests, maxPrompt                int
 	speed, capacity, price             float64
@@ -65,6 +67,7 @@ oracle whose drafter knows which of its tokens will hold: no drafting at this sp
   outrider simulate --link lte --link rtt=50ms,up=25kbit,loss=1%
   outrider simulate --rtt 50ms --max-passes 0.3,0.5,1              # latency against cloud work
   outrider simulate --rtt 50ms --objective latency,cost,energy,balanced
+  outrider simulate --rtt 50ms --draft-batch 4 --draft-row 0.03ms  # branches drafted together
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
   outrider simulate --rtt 50ms --agreement trace:pair.jsonl
@@ -93,6 +96,8 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.DurationVar(&f.token, "target-token", 300*time.Microsecond, "and for each token that it scores this")
 	s.DurationVar(&f.sequence, "target-sequence", 0, "and for each session in it this")
 	s.DurationVar(&f.draft, "draft-token", 4*time.Millisecond, "a drafted token takes this on the edge")
+	s.IntVar(&f.draftBatch, "draft-batch", 1, "tokens that one pass of the draft writes at most, each after another branch; a pass takes what a drafted token does")
+	s.DurationVar(&f.draftRow, "draft-row", 0, "and for each further row of it this, also for those that are run again to go on from another branch")
 	f.agreement.rate = 0.8
 	s.Var(&f.agreement, "agreement", "how often the draft's first choice is the target's, on average; or trace:FILE, what 'outrider bench record' wrote of a real pair")
 	s.Float64Var(&f.spread, "agreement-spread", 1.5, "at each position it is drawn from Beta(mean x this, (1-mean) x this); 0: the same everywhere")
@@ -146,10 +151,10 @@ type simulated struct {
 
 func (f *simulateFlags) config() (simulate.Config, error) {
 	c := simulate.Config{Seed: f.seed, Strategy: simulate.Cooperative,
-		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft,
+		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft, DraftRow: f.draftRow,
 			Agreement: f.agreement.rate, Trace: f.agreement.set, Spread: f.spread, Second: f.second, Confidence: simulate.Confidence(f.confidence)},
 		Link: link.Config{Jitter: f.jitter, Up: link.Way{Rate: int64(f.uplink)}}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
-		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap, Thrifty: f.thrifty,
+		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap, Thrifty: f.thrifty, Batch: f.draftBatch,
 		Limits: speculative.Limits{Positions: f.positions, Sequences: f.sequences, Prefill: 64}}
 	if f.cloudDraft {
 		if c.CloudDraft = (speculative.Cost{Step: f.cloudStep, Position: f.cloudToken}); f.cloudStep+f.cloudToken == 0 {
@@ -345,7 +350,7 @@ func breakEven(ctx context.Context, c simulate.Config) (map[string]float64, erro
 }
 
 func (f *simulateFlags) assumed(c simulate.Config) map[string]any {
-	m := map[string]any{"target_step_ms": ms(f.step), "target_sequence_ms": ms(f.sequence), "target_token_ms": ms(f.token), "draft_token_ms": ms(f.draft),
+	m := map[string]any{"target_step_ms": ms(f.step), "target_sequence_ms": ms(f.sequence), "target_token_ms": ms(f.token), "draft_token_ms": ms(f.draft), "draft_batch": f.draftBatch, "draft_row_ms": ms(f.draftRow),
 		"agreement": f.agreement.rate, "agreement_spread": f.spread, "second_choice": f.second, "confidence": f.confidence,
 		"prompt_tokens": f.prompt, "tokens": f.tokens, "sessions": f.sessions, "repeats": f.repeats, "link": c.Link.String(), "jitter_ms": ms(c.Link.Jitter), "uplink_bits_per_second": c.Link.Up.Rate,
 		"objective": c.Objective.String(), "run_ahead": c.RunAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
@@ -366,6 +371,9 @@ func (f *simulateFlags) assumptions(c simulate.Config) string {
 		f.step, f.sequence, f.token, f.draft, f.agreement.told(f))
 	if f.cloudDraft {
 		s += fmt.Sprintf("; the same draft beside the target takes %s of its time a step + %s a token", f.cloudStep, f.cloudToken)
+	}
+	if f.draftBatch > 1 || f.draftRow > 0 {
+		s += fmt.Sprintf("; the draft writes up to %d tokens in a pass, which takes %s more for each further row", f.draftBatch, f.draftRow)
 	}
 	switch {
 	case len(c.Arrivals) > 0:

@@ -110,6 +110,9 @@ func Chaos(seed uint64) Config {
 		c.Edge.Gap, c.World.Agree, c.Length = 100*time.Millisecond, 0.9, 60
 		c.Faults.Cuts, c.Faults.Keep = 6, 1
 	}
+	if one(3) {
+		c.Edge.Batch = 1 + r.IntN(6)
+	}
 	return c
 }
 
