@@ -148,8 +148,8 @@ func TestLateTimerSends(t *testing.T) {
 			sent++
 			heard, age = sent, 5*ms // roughly
 		}
-		if r.Draft != nil {
-			p.Drafted(r.Draft.ID, Choice{Token: Token(tick) + 5000, Second: -1, Confidence: 0.5}, ms)
+		if len(r.Draft) > 0 {
+			p.Drafted(r.Draft[0].ID, Choice{Token: Token(tick) + 5000, Second: -1, Confidence: 0.5}, ms)
 		}
 	}
 	if sent < 20 { // drafts that are always wrong are given up in between
