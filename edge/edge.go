@@ -5,6 +5,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,12 +151,7 @@ func (c *Config) defaults() error {
 	if !(c.RunAhead >= 0 && c.RunAhead <= 1) {
 		return fmt.Errorf("run-ahead is %g, must be between 0 and 1", c.RunAhead)
 	}
-	if c.Conversations == 0 {
-		c.Conversations = defaultConversations
-	}
-	if c.Keepalive == 0 {
-		c.Keepalive = DefaultKeepalive
-	}
+	c.Conversations, c.Keepalive = cmp.Or(c.Conversations, defaultConversations), cmp.Or(c.Keepalive, DefaultKeepalive)
 	if c.survey <= 0 {
 		c.survey = surveyEvery
 	}

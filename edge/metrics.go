@@ -69,6 +69,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: space, Name: name, Help: help})
 	}
+	plain := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: name, Help: help})
+	}
 	m := &Metrics{
 		requests: counter("requests_total", "Generations, by outcome.", "target", "outcome"),
 		tokens:   counter("tokens_total", "Tokens given out, by fate.", "fate"),
@@ -82,21 +85,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		drafts:   counter("draft_pauses_total", "Pauses of a session's drafting, by reason.", "reason"),
 		prompt: counter("prompt_tokens_total", "Prompt tokens: all, named to the cloud instead of sent, not run by the target or by the draft "+
 			"since their rows were held.", "kind"),
-		prefixUnknown: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "prefix_unknown_total",
-			Help: "Streams opened again with the whole log, since the cloud did not know the prefix named."}),
-		rtt:       gauge("link_rtt_seconds", "Last measured round trip to the cloud, its handling included."),
-		spec:      telemetry.NewSpecDecode(reg, "edge"),
-		specs:     map[string]*telemetry.Target{},
-		resumes:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "resumes_total", Help: "Streams opened to go on with a session."}),
-		losses:    prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_losses_total", Help: "Streams of unfinished generations that broke or were refused."}),
-		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "fallbacks_total", Help: "Generations that the draft finished alone."}),
-		moves: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "replica_moves_total",
-			Help: "Times that the edge went to another replica of the cloud."}),
-		reconnects: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_reconnects_total",
-			Help: "Connections to the cloud that had fallen silent and were replaced."}),
-	}
-	plain := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: name, Help: help})
+		prefixUnknown: plain("prefix_unknown_total", "Streams opened again with the whole log, since the cloud did not know the prefix named."),
+		rtt:           gauge("link_rtt_seconds", "Last measured round trip to the cloud, its handling included."),
+		spec:          telemetry.NewSpecDecode(reg, "edge"),
+		specs:         map[string]*telemetry.Target{},
+		resumes:       plain("resumes_total", "Streams opened to go on with a session."),
+		losses:        plain("link_losses_total", "Streams of unfinished generations that broke or were refused."),
+		fallbacks:     plain("fallbacks_total", "Generations that the draft finished alone."),
+		moves:         plain("replica_moves_total", "Times that the edge went to another replica of the cloud."),
+		reconnects:    plain("link_reconnects_total", "Connections to the cloud that had fallen silent and were replaced."),
 	}
 	m.answers = counter("answers_total", "Answers, by where they ended: device, cooperative or cloud.", "where")
 	m.escalations = plain("escalations_total", "Answers that the device began and the cloud took over.")

@@ -142,7 +142,7 @@ func (s *soak) watch(ctx context.Context, begin time.Time) error {
 		}
 		s.mu.Unlock()
 		if sleep(ctx, s.c.Every) != nil {
-			return nil
+			return nil //nolint:nilerr // the time is up, as it was to be
 		}
 	}
 }

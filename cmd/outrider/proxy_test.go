@@ -46,7 +46,7 @@ func newConnectProxy(t *testing.T, target, user string, quiet time.Duration) *co
 }
 
 func (p *connectProxy) serve(c net.Conn) {
-	defer c.Close() //nolint:errcheck // it is over
+	defer c.Close()
 	r := bufio.NewReader(c)
 	q, err := http.ReadRequest(r)
 	if err != nil || q.Method != http.MethodConnect {
@@ -63,7 +63,7 @@ func (p *connectProxy) serve(c net.Conn) {
 	if err != nil {
 		return
 	}
-	defer out.Close() //nolint:errcheck // it is over
+	defer out.Close()
 	_, _ = io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
 	timer := time.AfterFunc(p.quiet, func() {
 		p.mu.Lock()

@@ -44,15 +44,7 @@ func (c *Config) validate() []error {
 			errs = append(errs, c.from.wrong(n.key, "%s is %g, must be between %g and %g (%s)", n.key, n.v, n.lo, n.hi, n.hints))
 		}
 	}
-	for _, d := range []struct {
-		key string
-		v   time.Duration
-	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"cloud.prefix_ttl", c.Cloud.PrefixTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}, {"edge.drain", c.Edge.Drain},
-		{"cloud.keepalive", c.Cloud.Keepalive}, {"edge.keepalive", c.Edge.Keepalive}, {"edge.link_timeout", c.Edge.LinkTimeout}} {
-		if d.v < 0 || (d.v > 0 && d.v < time.Millisecond) {
-			errs = append(errs, c.from.wrong(d.key, "%s is %s, must be 0 or a time such as 5s (a number without unit counts as nanoseconds)", d.key, d.v))
-		}
-	}
+	errs = append(errs, c.durationErrors()...)
 	if c.Cloud.RunAhead == 0 {
 		errs = append(errs, c.from.wrong("cloud.run_ahead", "cloud.run_ahead must be on, off or a number up to 1: the cloud has no other default"))
 	}
@@ -91,6 +83,20 @@ func (c *Config) validate() []error {
 		errs = append(errs, c.from.wrong("edge.lookup", "edge.lookup is %q, must be auto, off or always", c.Edge.Lookup))
 	}
 	return append(errs, c.validateNames()...)
+}
+
+// durationErrors checks the settings that are times.
+func (c *Config) durationErrors() (errs []error) {
+	for _, d := range []struct {
+		key string
+		v   time.Duration
+	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"cloud.prefix_ttl", c.Cloud.PrefixTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}, {"edge.drain", c.Edge.Drain},
+		{"cloud.keepalive", c.Cloud.Keepalive}, {"edge.keepalive", c.Edge.Keepalive}, {"edge.link_timeout", c.Edge.LinkTimeout}} {
+		if d.v < 0 || (d.v > 0 && d.v < time.Millisecond) {
+			errs = append(errs, c.from.wrong(d.key, "%s is %s, must be 0 or a time such as 5s (a number without unit counts as nanoseconds)", d.key, d.v))
+		}
+	}
+	return errs
 }
 
 // validateNames checks what can be known of models and pairs without looking for files.
