@@ -187,7 +187,7 @@ func (m mutant) run(ctx context.Context, dir, source string) (caught string, err
 	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", program, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not build: %w\n%s", err, out)
 	}
-	out, err := exec.CommandContext(ctx, program, "-test.run", "^(TestSeeds|TestManySessions)$", "-sim.seeds", "2000", "-test.timeout", "60s").CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, "-test.run", "^(TestSeeds|TestManySessions)$", "-sim.seeds", "4000", "-test.timeout", "60s").CombinedOutput()
 	if err == nil {
 		return "", nil
 	}
