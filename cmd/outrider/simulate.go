@@ -71,7 +71,7 @@ oracle whose drafter knows which of its tokens will hold: no drafting at this sp
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
   outrider simulate --rtt 50ms --agreement trace:pair.jsonl
-  outrider simulate --cloud-draft --rtt 50ms,500ms          # as cloud.draft: model
+  outrider simulate --cloud-draft --rtt 50ms,500ms
   outrider simulate --json --rtt 10ms,50ms | jq .ratio`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -118,7 +118,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.Float64Var(&f.minPath, "min-path", 0, "draft while the path probability is at least this; 0: the default")
 	s.DurationVar(&f.gap, "gap", 0, "least time between proposals; 0: the default")
 	s.BoolVar(&f.thrifty, "thrifty", false, "fewer bytes up: as edge.uplink does")
-	s.BoolVar(&f.cloudDraft, "cloud-draft", false, "the cloud drafts, too, with the same draft and in the target's own time (cloud.draft: model); shown beside each of the two drafts alone")
+	s.BoolVar(&f.cloudDraft, "cloud-draft", false, "the cloud drafts, too, with the same draft and in the target's own time; shown beside each of the two drafts alone")
 	s.DurationVar(&f.cloudStep, "cloud-draft-step", 4*time.Millisecond, "there, a step of it costs this")
 	s.DurationVar(&f.cloudToken, "cloud-draft-token", 30*time.Microsecond, "and for each token of its batch this")
 	s.StringVar(&f.arrivals, "arrivals", "", "CSV of requests: TIMESTAMP,ContextTokens,GeneratedTokens")
