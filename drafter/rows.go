@@ -82,9 +82,7 @@ func (r *Rows) settle(text []speculative.Token) (keep []int32) {
 		}
 	}
 	if !tree { // all of it is held
-		for _, t := range r.tokens[len(keep):] {
-			r.chain = append(r.chain, t)
-		}
+		r.chain = append(r.chain, r.tokens[len(keep):]...)
 		keep = nil
 	}
 	r.tokens, r.parents = nil, nil
