@@ -75,7 +75,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: counter("requests_total", "Generations, by outcome.", "target", "outcome"),
 		tokens:   counter("tokens_total", "Tokens given out, by fate.", "fate"),
-		guesses:  counter("guesses_total", "Positions for which a source besides the draft proposed a token, and at which it was right.", "source", "outcome"),
+		guesses:  counter("guesses_total", "Positions for which a source proposed a token, and at which it was right.", "source", "outcome"),
 		nodes:    counter("nodes_total", "Drafted tokens of finished generations, by outcome.", "outcome"),
 		first:    telemetry.Seconds(space, "time_to_first_token_seconds", "Time from the request to its first token.", "target"),
 		perToken: telemetry.Seconds(space, "time_per_output_token_seconds", "Mean time per token of a generation, after the first.", "target"),
