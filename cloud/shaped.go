@@ -7,6 +7,7 @@ import (
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 	"github.com/outrider-llm/outrider/shape"
+	"github.com/outrider-llm/outrider/speculative"
 )
 
 // downlink sends what a session says, in the shape that was agreed on. The stream's handler owns it.
@@ -63,7 +64,8 @@ func (d *downlink) ticks() <-chan time.Time {
 func (d *downlink) send(o *outbox) (over bool, end error) {
 	if d.w == nil || d.w.Pending() < d.shape.Size(0) {
 		var out []*outriderv1.Commit
-		out, over, end = o.take()
+		var since speculative.Time
+		out, since, over, end = o.take()
 		for _, c := range out {
 			m := &outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Commit{Commit: c}}
 			var err error
@@ -76,6 +78,9 @@ func (d *downlink) send(o *outbox) (over bool, end error) {
 			if err != nil {
 				return true, err
 			}
+		}
+		if since != 0 && d.w == nil { // frames wait on purpose
+			d.l.m.delivery.Observe((d.l.now() - since).Seconds())
 		}
 	}
 	if d.w == nil {

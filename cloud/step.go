@@ -30,14 +30,14 @@ const (
 )
 
 // plan fills one step with the most urgent of the sessions that are ready.
-func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Segment) {
+func (l *loop) plan(now speculative.Time, ratio float64) *step {
 	l.look(now, ratio)
 	bids, who := l.suspects(now, ratio)
 	if len(bids) == 0 {
 		bids, who = l.candidates(now, ratio)
 	}
 	if len(bids) == 0 {
-		return nil, nil
+		return &step{}
 	}
 	cost := l.cost.Cost()
 	l.fair.Begin(bids)
@@ -46,8 +46,7 @@ func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Seg
 	l.fair.Charge(bids, grants, cost)
 	// The oldest first: models give out KV memory in the order of the batch.
 	slices.SortFunc(grants, func(a, b speculative.Grant) int { return cmp.Compare(who[a.Bid].order, who[b.Bid].order) })
-	shares, batch := make([]share, 0, len(grants)), make([]backend.Segment, 0, len(grants))
-	stepped := make(chan struct{})
+	st := &step{shares: make([]share, 0, len(grants)), batch: make([]backend.Segment, 0, len(grants)), ratio: ratio, at: now, stepped: make(chan struct{})}
 	for _, g := range grants {
 		s := who[g.Bid]
 		if s.seq == 0 {
@@ -56,11 +55,11 @@ func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Seg
 			l.holders[s] = struct{}{}
 		}
 		sh := share{s, s.v.Begin(g.N), now - s.readyAt}
-		shares, batch = append(shares, sh), append(batch, s.segment(sh.seg))
-		s.busy, s.stepped, s.marked, s.fresh, s.readyAt = true, stepped, false, false, 0
+		st.shares, st.batch = append(st.shares, sh), append(st.batch, s.segment(sh.seg))
+		s.busy, s.stepped, s.marked, s.fresh, s.readyAt = true, st.stepped, false, false, 0
 	}
 	l.putBack(who, now)
-	return shares, batch
+	return st
 }
 
 // look lists those of the marked sessions that are ready.
@@ -151,10 +150,9 @@ func (l *loop) prefillRows(c speculative.Cost) int {
 	return int(min(time.Duration(l.c.StepPositions), max(16, max(100*time.Millisecond, c.Step)/c.Position)))
 }
 
-// apply hands the outcome of a step to its sessions. It returns why the step failed as a whole.
-func (l *loop) apply(shares []share, results []backend.Result, err error, took time.Duration, ratio float64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// apply hands the outcome of a step to its sessions. It returns why the step failed as a whole. l.mu is held.
+func (l *loop) apply(o *outcome) error {
+	shares, results, err := o.shares, o.results, o.err
 	now := l.now()
 	if err == nil && len(results) != len(shares) {
 		err = fmt.Errorf("the model returned %d results for %d segments", len(results), len(shares))
@@ -175,12 +173,12 @@ func (l *loop) apply(shares []share, results []backend.Result, err error, took t
 			for j := range results[i].Logprobs {
 				results[i].Choices[j].Logprobs = &results[i].Logprobs[j]
 			}
-			l.scored(sh, results[i].Choices, now, took, ratio, len(shares))
+			l.scored(sh, results[i].Choices, now, o)
 		}
 		l.keep(sh.s) // before its edge learns of the end and asks for more
 	}
 	l.makeRoom(needy)
-	close(shares[0].s.stepped) // which they share
+	close(o.stepped)
 	for _, sh := range shares {
 		if sh.s.stepped = nil; sh.s.done {
 			l.drop(sh.s)
@@ -189,7 +187,7 @@ func (l *loop) apply(shares []share, results []backend.Result, err error, took t
 	}
 	l.publish()
 	if err == nil {
-		l.measure(shares, took)
+		l.measure(shares, o.took)
 	}
 	return err
 }
@@ -224,7 +222,7 @@ func (l *loop) measure(shares []share, took time.Duration) {
 	l.m.decodeRows.Add(float64(decode))
 }
 
-func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Time, took time.Duration, ratio float64, load int) {
+func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Time, o *outcome) {
 	s := sh.s
 	for _, c := range choices {
 		if c.Token < 0 || int(c.Token) >= l.info.VocabularySize {
@@ -232,7 +230,7 @@ func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Ti
 			return
 		}
 	}
-	c, err := s.v.Scored(now, sh.seg, choices, ratio)
+	c, err := s.v.Scored(now, sh.seg, choices, o.ratio)
 	if err != nil {
 		l.misbehaves(sh, err)
 		return
@@ -242,8 +240,9 @@ func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Ti
 		s.probing = false
 		l.unblock()
 	}
-	c.Queue, c.Score, c.Load = sh.queue, took, load
+	c.Queue, c.Score, c.Load = sh.queue, o.took, len(o.shares)
 	l.tallyPass(s, c)
+	s.out.from(o.over)
 	s.push(c)
 	n := len(c.Tokens)
 	if sh.seg.Prefill {

@@ -16,7 +16,7 @@ import (
 type sample struct {
 	cpu, rss, heap, goroutines, descriptors float64
 
-	schedule buckets
+	schedule, delivery buckets
 }
 
 // watcher reads a process's metrics before, during and after a run. With no admin address it does
@@ -73,6 +73,9 @@ func (w *watcher) read(ctx context.Context) (s sample, err error) {
 	for _, m := range families["outrider_cloud_schedule_seconds"].GetMetric() {
 		s.schedule.add(m.GetHistogram())
 	}
+	for _, m := range families["outrider_cloud_delivery_seconds"].GetMetric() {
+		s.delivery.add(m.GetHistogram())
+	}
 	return s, nil
 }
 
@@ -123,7 +126,8 @@ func (w *watcher) end(ctx context.Context) (p Process, err error) {
 		return p, err
 	}
 	w.raise(s)
-	return Process{CPUSeconds: s.cpu - w.start.cpu, own: ownCPU() - w.own, schedule: s.schedule.since(w.start.schedule).millis(), Memory: Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6},
+	return Process{CPUSeconds: s.cpu - w.start.cpu, own: ownCPU() - w.own, schedule: s.schedule.since(w.start.schedule).millis(), delivery: s.delivery.since(w.start.delivery).millis(),
+		Memory:     Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6},
 		Heap:       Span{Before: w.base.heap / 1e6, Peak: w.peak.heap / 1e6},
 		Goroutines: Span{Before: w.base.goroutines, Peak: w.peak.goroutines}}, nil
 }

@@ -13,7 +13,11 @@ func (s *Summary) kind(r *sweep.Record, settings ...string) string {
 	var parts []string
 	for _, k := range settings {
 		if slices.Contains(s.Varying, k) && r.Settings[k] != "" {
-			parts = append(parts, k+" "+r.Settings[k])
+			v := r.Settings[k]
+			if k == "drafter" {
+				v = drafterOf(r)
+			}
+			parts = append(parts, k+" "+v)
 		}
 	}
 	if len(parts) == 0 {

@@ -30,10 +30,7 @@ func (s *Summary) Acceptances() (out []Row) {
 	by := map[id][]sweep.Record{}
 	for _, r := range s.all {
 		if r.Way == sweep.Outrider && r.Settings["drafter"] != "none" {
-			k := id{r.Settings["rule"], r.Settings["drafter"], r.Settings["temperature"]}
-			if k.rule == "" {
-				k.rule = "coupled"
-			}
+			k := id{ruleOf(&r), drafterOf(&r), r.Settings["temperature"]}
 			by[k] = append(by[k], r)
 		}
 	}
@@ -83,7 +80,7 @@ func (s *Summary) HTML(w io.Writer, title string) error {
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, map[string]any{"Title": title, "Style": template.CSS(style), "S": s, "Plots": s.plots(), "Acceptances": s.Acceptances(), "Sides": s.Sides()})
+	return t.Execute(w, map[string]any{"Title": title, "Style": template.CSS(style), "S": s, "Plots": s.plots(), "Acceptances": s.Acceptances(), "Sides": s.Sides(), "Sources": s.Sources()})
 }
 
 // CSV writes one line for each group, with units in the header.
@@ -135,7 +132,8 @@ func (s *Summary) CSV(w io.Writer) error {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
 
-// Markdown writes the table of acceptance, and of the two lossless rules side by side where both are there.
+// Markdown writes the table of acceptance, of the two lossless rules side by side where both are there, and of
+// the sources of proposals.
 func (s *Summary) Markdown(w io.Writer) {
 	fmt.Fprintln(w, "| rule | drafter | temperature | acceptance rate | mean acceptance length, tokens | judged |\n|---|---|---|---|---|---|")
 	for _, r := range s.Acceptances() {
@@ -147,4 +145,5 @@ func (s *Summary) Markdown(w io.Writer) {
 			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", d.Drafter, d.Temperature, d.Coupled, d.Rejection, d.CoupledLength, d.Rejectional)
 		}
 	}
+	s.sourcesMarkdown(w)
 }

@@ -42,7 +42,7 @@ type simulateFlags struct {
 	draftRow                           time.Duration
 	arrivals                           string
 	requests, maxPrompt                int
-	speed, capacity, price             float64
+	speed, capacity, price, goodput    float64
 	positions, sequences               int
 	noBaselines, asJSON, withBreakEven bool
 	cloudDraft                         bool
@@ -69,6 +69,7 @@ oracle whose drafter knows which of its tokens will hold: no drafting at this sp
   outrider simulate --rtt 50ms --objective latency,cost,energy,balanced
   outrider simulate --rtt 50ms --draft-batch 4 --draft-row 0.03ms  # branches drafted together
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
+  outrider simulate --rtt 50ms --sessions 100 --goodput 8          # what the target gives of what it could
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
   outrider simulate --rtt 50ms --agreement trace:pair.jsonl
   outrider simulate --cloud-draft --rtt 50ms,500ms
@@ -126,6 +127,7 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.IntVar(&f.maxPrompt, "max-prompt", 0, "prompts are cut to this many tokens, as if the rest were cached; 0: not")
 	s.Float64Var(&f.speed, "speed", 1, "the requests arrive this many times as fast")
 	s.Float64Var(&f.capacity, "capacity", 0, "find how many sessions get this many tokens a second each")
+	s.Float64Var(&f.goodput, "goodput", 0, "measure how much the --sessions get of what the target could give at most, so many tokens a second each")
 	s.Float64Var(&f.price, "price", 0, "of an hour of the target's machine: shows the cost per million tokens")
 	s.IntVar(&f.positions, "step-positions", 256, "tokens in one target step at most")
 	s.IntVar(&f.sequences, "step-sequences", 0, "sessions in one target step at most; 0: no bound")
@@ -145,6 +147,7 @@ type simulated struct {
 	Cost        float64                     `json:"cost_per_million_tokens,omitempty"`
 	Baselines   map[string]simulate.Figures `json:"baselines,omitempty"`
 	Capacity    map[string]int              `json:"capacity_sessions,omitempty"`
+	Goodput     *simulate.Goodput           `json:"goodput,omitempty"`
 	BreakEven   map[string]float64          `json:"break_even_rtt_ms,omitempty"`
 	Assumptions map[string]any              `json:"assumptions"`
 }
@@ -220,6 +223,8 @@ func (f *simulateFlags) possible() error {
 		return usagef("--depth is %d, must not be negative; 0 is adaptive", f.depth)
 	case !(f.capacity >= 0):
 		return usagef("--capacity is %g, must be tokens a second for each session", f.capacity)
+	case !(f.goodput >= 0) || f.goodput > 0 && f.sessions < 2:
+		return usagef("--goodput is %g, must be tokens a second for each of several --sessions", f.goodput)
 	case !(f.price >= 0):
 		return usagef("--price is %g, must not be negative", f.price)
 	}
@@ -312,6 +317,13 @@ func (f *simulateFlags) simulate(ctx context.Context, c simulate.Config) (*simul
 				return nil, err
 			}
 		}
+	}
+	if f.goodput > 0 {
+		g, err := simulate.MeasureGoodput(ctx, c, f.goodput)
+		if err != nil {
+			return nil, err
+		}
+		r.Goodput = &g
 	}
 	if f.withBreakEven && f.sessions == 1 {
 		r.BreakEven, err = breakEven(ctx, c)
@@ -408,6 +420,10 @@ func (r *simulated) table(w io.Writer, f *simulateFlags) {
 	if r.Cost > 0 {
 		notes = append(notes, fmt.Sprintf("%.4g per million tokens while the target is kept busy, cloud-only %.4g", r.Cost,
 			f.price*r.Baselines[string(simulate.CloudOnly)].TargetSeconds/3600))
+	}
+	if g := r.Goodput; g != nil {
+		notes = append(notes, fmt.Sprintf("%d sessions get %g tokens/s or more, together %.0f of %.0f that are possible (%.2f); Jain's index %.3f", g.Met, g.Pace, g.Goodput,
+			g.Bound, g.Ratio, g.Fairness))
 	}
 	for _, s := range []simulate.Strategy{simulate.CloudOnly, simulate.Colocated, simulate.Cooperative} {
 		if n, ok := r.Capacity[string(s)]; ok {
