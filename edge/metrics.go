@@ -16,6 +16,7 @@ type Metrics struct {
 	tokens     *prometheus.CounterVec   // fate
 	nodes      *prometheus.CounterVec   // outcome: drafted, judged, accepted, late, stale
 	guesses    *prometheus.CounterVec   // source, outcome: proposed, accepted
+	rules      *prometheus.CounterVec   // rule, outcome: answers, judged, accepted, lenient
 	first      *prometheus.HistogramVec // target
 	perToken   *prometheus.HistogramVec // target
 	whole      *prometheus.HistogramVec // target
@@ -76,6 +77,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		requests: counter("requests_total", "Generations, by outcome.", "target", "outcome"),
 		tokens:   counter("tokens_total", "Tokens given out, by fate.", "fate"),
 		guesses:  counter("guesses_total", "Positions for which a source proposed a token, and at which it was right.", "source", "outcome"),
+		rules: counter("rules_total", "Answers by acceptance rule, with their drafted tokens judged and accepted, and those accepted that the strict rule would have refused.",
+			"rule", "outcome"),
 		nodes:    counter("nodes_total", "Drafted tokens of finished generations, by outcome.", "outcome"),
 		first:    telemetry.Seconds(space, "time_to_first_token_seconds", "Time from the request to its first token.", "target"),
 		perToken: telemetry.Seconds(space, "time_per_output_token_seconds", "Mean time per token of a generation, after the first.", "target"),
@@ -126,7 +129,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
-		reg.MustRegister(m.requests, m.tokens, m.nodes, m.guesses, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
+		reg.MustRegister(m.requests, m.tokens, m.nodes, m.guesses, m.rules, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
 			m.reconnects, m.moves, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.answers, m.escalations, m.rejoined, m.confirmed, m.replaced,
 			m.breaker, m.breakerOpened, m.passes, m.positions, m.spent, m.cloudOnly, m.rtt, bytes, draft, queue, score, load, trip)
 	}
@@ -155,6 +158,10 @@ func (m *Metrics) finished(s Summary, a *telemetry.Acceptance) {
 	for name, n := range map[string]int{"drafted": s.Drafted, "judged": s.Usage.Judged, "accepted": s.Usage.Accepted,
 		"late": s.Usage.Late, "stale": s.Usage.Stale} {
 		m.nodes.WithLabelValues(name).Add(float64(n))
+	}
+	rule := max(s.Rule.Kind, speculative.Coupled).String()
+	for name, n := range map[string]int{"answers": 1, "judged": s.Usage.Judged, "accepted": s.Usage.Accepted, "lenient": s.Usage.Lenient} {
+		m.rules.WithLabelValues(rule, name).Add(float64(n))
 	}
 	for i, p := range s.Sources {
 		m.guesses.WithLabelValues(Source(i).String(), "proposed").Add(float64(p.Proposed))

@@ -40,11 +40,12 @@ func newFloor() *cobra.Command {
 }
 
 func serveFloor(ctx context.Context, f *load.Floor, addressFile string) error {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	var c net.ListenConfig
+	lis, err := c.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	admin, err := net.Listen("tcp", "127.0.0.1:0")
+	admin, err := c.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
