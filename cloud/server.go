@@ -224,6 +224,9 @@ func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *out
 		case <-d.ticks():
 		}
 		if over, err := d.send(&ss.out); over {
+			if ctx.Err() != nil {
+				<-received // as above
+			}
 			return err
 		}
 	}
