@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -84,13 +83,7 @@ func detail(err, sentinel error) string {
 
 // oneLine folds an error text, which may come from foreign code, into one line of bounded length.
 func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) { // it may end on a terminal
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "?")
 	const most = 500
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "..."
@@ -103,8 +96,8 @@ func callError(ctx context.Context, err error) error {
 	if e := ctx.Err(); e != nil {
 		return status.FromContextError(e).Err()
 	}
-	if errors.Is(err, ErrUnavailable) { // what the model runs on is gone, this process is not
-		return status.Error(codes.Aborted, detail(err, ErrUnavailable))
+	if errors.Is(err, ErrUnavailable) { // what the model runs on is gone
+		return status.Error(codes.Unavailable, detail(err, ErrUnavailable))
 	}
 	if code, text := errorToProto(err); code != outriderv1.SegmentError_SEGMENT_ERROR_INTERNAL {
 		return status.Error(codes.FailedPrecondition, text)
@@ -122,10 +115,6 @@ func fromStatus(ctx context.Context, err error) error {
 	switch s.Code() {
 	case codes.Unavailable, codes.Canceled:
 		return &remoteError{ErrUnavailable, ErrUnavailable.Error() + ": " + oneLine(s.Message())}
-	case codes.Aborted:
-		return &remoteError{errNotNow, oneLine(s.Message())}
-	case codes.ResourceExhausted: // gRPC's bound on a message
-		return fmt.Errorf("%w: %s", errMisbehaves, oneLine(s.Message()))
 	case codes.Unimplemented:
 		return fmt.Errorf("%w: it does not implement the call: %s", errMisbehaves, oneLine(s.Message()))
 	}

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/outrider-llm/outrider/backend/confine"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -21,7 +20,6 @@ type HostConfig struct {
 	SHA256   string            // hexadecimal digest that the binary must have; "" for any
 	Dir      string            // working folder of the plugin; "": the host's
 	User     string            // name or number of the user that it runs as, where the host is root; "": the host's
-	Confine  *confine.Policy   // what it may do beyond running its program with its model; nil: all that its user may
 	Model    string            // path of the model file, or the engine's name for one
 	Options  map[string]string // engine options
 	Logger   *slog.Logger
@@ -32,8 +30,6 @@ type HostConfig struct {
 	MaxBackoff   time.Duration // default 10 s; a plugin that ran this long starts over at MinBackoff
 	PingEvery    time.Duration // health check; default 5 s
 	PingTimeout  time.Duration // a plugin that does not answer for so long is killed; default 30 s
-	CallTimeout  time.Duration // likewise for one pass, or a draft's next token; default 10 min
-	LoadTimeout  time.Duration // likewise for news while it loads; default 30 min
 }
 
 func (c *HostConfig) defaults() {
@@ -47,8 +43,6 @@ func (c *HostConfig) defaults() {
 	set(&c.MaxBackoff, 10*time.Second)
 	set(&c.PingEvery, 5*time.Second)
 	set(&c.PingTimeout, 30*time.Second)
-	set(&c.CallTimeout, 10*time.Minute)
-	set(&c.LoadTimeout, 30*time.Minute)
 	if c.Name == "" {
 		c.Name = "model"
 	}
@@ -103,7 +97,7 @@ func (h *Host) set(p *process, final error) {
 	if p != nil {
 		h.generation++
 		h.info = p.model.Info()
-		h.c.Logger.Info("the model is loaded", "pid", p.sub.ID(), "model", h.info.Name, "engine", h.info.Engine, "generation", h.generation, "sandbox", p.sub.applied)
+		h.c.Logger.Info("the model is loaded", "pid", p.sub.ID(), "model", h.info.Name, "engine", h.info.Engine, "generation", h.generation)
 	}
 	close(h.changed)
 	h.changed = make(chan struct{})
@@ -221,39 +215,21 @@ func (h *Host) current() (*process, error) {
 	return nil, fmt.Errorf("%s: %w", h.c.Name, ErrUnavailable)
 }
 
-// after looks at how a call on p ended. When p could not be reached, or what it says makes no sense, it counts as
-// dead at once, so that Wait called next does wait; the supervisor does the rest.
+// after looks at how a call on p ended. When p could not be reached it counts as dead at once, so that
+// Wait called next does wait; the supervisor does the rest.
 func (h *Host) after(p *process, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	switch {
-	case errors.Is(err, errMisbehaves):
-		h.c.Logger.Error("the plugin misbehaves and will be replaced", "error", err)
-		h.cutOff(p)
-	case errors.Is(err, ErrUnavailable) && !errors.Is(err, errNotNow): // then it lives, what it asks does not
-		h.cutOff(p)
+	if errors.Is(err, ErrUnavailable) {
+		h.mu.Lock()
+		if h.running == p {
+			h.running = nil
+		}
+		h.mu.Unlock()
+		p.sub.kill()
 	}
 	return fmt.Errorf("%s: %w", h.c.Name, err)
-}
-
-// cutOff ends a process that no call is to reach any more.
-func (h *Host) cutOff(p *process) {
-	h.mu.Lock()
-	if h.running == p {
-		h.running = nil
-	}
-	h.mu.Unlock()
-	p.sub.kill()
-}
-
-// bounded gives p so long for an answer; then it is cut off, and what was asked of it fails with ErrUnavailable. The
-// timer is to be stopped.
-func (h *Host) bounded(p *process) *time.Timer {
-	return time.AfterFunc(h.c.CallTimeout, func() {
-		h.c.Logger.Error("the plugin does not answer a call and will be killed", "after", h.c.CallTimeout)
-		h.cutOff(p)
-	})
 }
 
 // Info implements Model.
@@ -269,13 +245,7 @@ func (h *Host) Forward(ctx context.Context, batch []Segment) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer h.bounded(p).Stop()
 	r, err := p.model.Forward(ctx, batch)
-	for i := range r { // the segment's session ends by that; the others', by what comes after this pass
-		if errors.Is(r[i].Err, errMisbehaves) {
-			r[i].Err = h.after(p, r[i].Err)
-		}
-	}
 	return r, h.after(p, err)
 }
 
@@ -285,13 +255,7 @@ func (h *Host) Draft(ctx context.Context, req DraftRequest, emit func(speculativ
 	if err != nil {
 		return err
 	}
-	t := h.bounded(p)
-	defer t.Stop()
-	return h.after(p, p.model.Draft(ctx, req, func(c speculative.Choice) bool {
-		t.Stop() // what emit does is not the plugin's time
-		defer t.Reset(h.c.CallTimeout)
-		return emit(c)
-	}))
+	return h.after(p, p.model.Draft(ctx, req, emit))
 }
 
 // Release implements Model.

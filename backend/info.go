@@ -17,20 +17,12 @@ func infoToProto(i *Info) *outriderv1.ModelInfo {
 	}
 }
 
-// maxInfoText bounds each text of a description, in bytes.
-const maxInfoText = 64 << 10
-
 // infoFromProto checks a plugin's description of its model.
 func infoFromProto(m *outriderv1.ModelInfo) (Info, error) {
 	for name, v := range map[string]uint32{"context length": m.GetContextLength(), "vocabulary": m.GetVocabularySize(),
 		"number of sequences": m.GetSequences(), "KV memory": m.GetKvTokens()} {
 		if v == 0 || v > math.MaxInt32 {
 			return Info{}, fmt.Errorf("%w: it reports a %s of %d", errMisbehaves, name, v)
-		}
-	}
-	for _, text := range []string{m.GetName(), m.GetEngine(), m.GetArchitecture(), m.GetVocabulary(), m.GetNumerics()} {
-		if len(text) > maxInfoText {
-			return Info{}, fmt.Errorf("%w: it describes its model by a word of %d bytes", errMisbehaves, len(text))
 		}
 	}
 	i := Info{

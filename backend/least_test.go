@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/outrider-llm/outrider/backend"
-	"github.com/outrider-llm/outrider/backend/confine"
 )
 
 // TestLeastPrivilege: a plugin works in its own folder, as its own user where root starts it, and still finds
@@ -27,7 +26,7 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(work) })
 	c := self("place")
-	c.Model, c.Dir, c.Confine = "model", work, &confine.Policy{}
+	c.Model, c.Dir = "model", work
 	uid := os.Getuid()
 	if uid == 0 { // the test's own program is where nobody else can read it
 		program := filepath.Join(work, "plugin")

@@ -2,12 +2,8 @@ package backend_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,10 +44,6 @@ func run(as string, args []string) {
 			}
 			return mock.Load(ctx, model, o, p)
 		})
-	case "probe": // a model whose name is what became of reading, writing and calling what its options say
-		backend.Serve(probe)
-	case "hostile":
-		hostile(args[0])
 	case "crash":
 		fmt.Fprintln(os.Stderr, "libfoo.so.3: cannot open shared object file")
 		os.Exit(127)
@@ -61,16 +53,6 @@ func run(as string, args []string) {
 	case "version":
 		fmt.Println("1|99|unix|/nowhere|grpc|")
 		time.Sleep(time.Hour)
-	case "elsewhere": // wants to be called at another address
-		fmt.Println("1|1|tcp|192.0.2.1:80|grpc|")
-		time.Sleep(time.Hour)
-	case "other socket":
-		fmt.Println("1|1|unix|/run/some.sock|grpc|")
-		time.Sleep(time.Hour)
-	case "endless line":
-		for {
-			fmt.Print(strings.Repeat("x", 1<<16))
-		}
 	case "silent":
 		time.Sleep(time.Hour)
 	case "host": // hosts a plugin until it is killed
@@ -117,31 +99,4 @@ func background(t testing.TB) context.Context {
 // prompt is a first segment.
 func prompt(seq backend.Sequence, tokens ...backend.Token) backend.Segment {
 	return backend.Segment{Sequence: seq, Tokens: tokens, From: len(tokens) - 1, Setup: &backend.Setup{PromptLength: len(tokens)}}
-}
-
-// probe tries what the options say, one key for each, and puts the outcomes into the model's name.
-func probe(ctx context.Context, model string, o map[string]string, p func(float32)) (backend.Model, error) {
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(o)) {
-		err := errors.New("what?")
-		switch verb, _, _ := strings.Cut(k, " "); verb {
-		case "read":
-			_, err = os.ReadFile(strings.TrimPrefix(o[k], "file:"))
-		case "need":
-			if _, err := os.ReadFile(strings.TrimPrefix(o[k], "file:")); err != nil {
-				return nil, fmt.Errorf("%w: %w", backend.ErrLoad, err)
-			}
-		case "write":
-			err = os.WriteFile(strings.TrimPrefix(o[k], "file:"), nil, 0o600)
-		case "temp":
-			_, err = os.MkdirTemp("", "probe")
-		case "dial":
-			var c net.Conn
-			if c, err = net.Dial("tcp", o[k]); err == nil {
-				_ = c.Close()
-			}
-		}
-		out = append(out, fmt.Sprint(k, ": ", err == nil))
-	}
-	return mock.Load(ctx, model, map[string]string{"name": strings.Join(out, "\n")}, p)
 }

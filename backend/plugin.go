@@ -56,8 +56,7 @@ func (p *Plugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.
 }
 
 func dialOptions() []grpc.DialOption {
-	return append(telemetry.Propagate(), grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage))) // go-plugin would take 2 GiB
+	return append(telemetry.Propagate(), grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window))
 }
 
 // grpcServer returns the server's constructor for go-plugin. crashed is called once after an engine

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -37,24 +36,9 @@ func start(ctx context.Context, c *HostConfig) (*process, error) {
 	unwatch := context.AfterFunc(ctx, p.sub.kill)
 	defer unwatch()
 	p.model = service.(*Client)
-	var stuck atomic.Bool
-	t := time.AfterFunc(c.LoadTimeout, func() { stuck.Store(true); p.sub.kill() })
-	defer t.Stop()
-	err = p.model.Load(ctx, c.modelPath(), c.Options, func(done float32) {
-		t.Reset(c.LoadTimeout)
-		if c.Progress != nil {
-			c.Progress(done)
-		}
-	})
-	if err != nil {
+	if err := p.model.Load(ctx, c.modelPath(), c.Options, c.Progress); err != nil {
 		p.stop(0)
-		if stuck.Load() {
-			return nil, fmt.Errorf("%w: %s said nothing for %s while it loaded %s", ErrUnavailable, p.sub.path, c.LoadTimeout, c.Model)
-		}
-		if err = p.loadFailed(ctx, err, c.Model); p.sub.policy != nil && strings.Contains(err.Error(), os.ErrPermission.Error()) {
-			err = fmt.Errorf("%w; its sandbox lets it read its program, its model and what its settings name: add to read or write what it needs besides", err)
-		}
-		return nil, err
+		return nil, p.loadFailed(ctx, err, c.Model)
 	}
 	return p, nil
 }
@@ -80,7 +64,7 @@ func spawn(ctx context.Context, c *HostConfig, name string, kind plugin.Plugin) 
 		return nil, nil, err
 	}
 	p := &process{
-		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256, work: c.Dir, user: c.User, policy: c.policy(path), log: c.Logger},
+		sub:    &subprocess{path: path, args: c.Args, env: c.Env, sha256: c.SHA256, work: c.Dir, user: c.User},
 		stderr: &lineLog{log: c.Logger},
 	}
 	p.plugin = plugin.NewClient(&plugin.ClientConfig{

@@ -8,11 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -23,8 +20,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
-
-	"github.com/outrider-llm/outrider/backend/confine"
 )
 
 // subprocess is go-plugin's runner for one plugin process. It is ours and not go-plugin's because the
@@ -37,13 +32,10 @@ type subprocess struct {
 	sha256 string
 	work   string // working folder; empty: the host's
 	user   string // it runs as; empty: the host's
-	policy *confine.Policy
-	log    *slog.Logger
 
 	cmd            *exec.Cmd
-	applied        confine.Applied // of the policy
-	dir            string          // of the socket
-	hold           *os.File        // write end of the plugin's standard input
+	dir            string   // of the socket
+	hold           *os.File // write end of the plugin's standard input
 	stdout, stderr *os.File
 	exited         chan struct{} // closed when the process has been reaped
 
@@ -62,10 +54,6 @@ func (s *subprocess) prepare(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.
 		return nil, err
 	}
 	env := append(append([]string{}, s.env...), cmd.Env...)
-	if s.policy != nil {
-		s.policy.Write = append(s.policy.Write, dir)
-		env = append(env, "TMPDIR="+dir)
-	}
 	s.cmd = &exec.Cmd{Path: s.path, Args: append([]string{s.path}, s.args...), Env: env, Dir: s.work}
 	if err := runAs(s.cmd, dir, s.user); err != nil {
 		return nil, err
@@ -151,25 +139,11 @@ func (s *subprocess) startUnlessKilled() error {
 	if s.killed {
 		return fmt.Errorf("%w: it was told to end before it began", ErrUnavailable)
 	}
-	if err := s.begin(); err != nil {
-		if s.policy != nil && errors.Is(err, os.ErrPermission) {
-			return fmt.Errorf("%w; its interpreter, if it has one, must be where its sandbox lets it read (settings read and sandbox)", startError(s.path, err))
-		}
+	if err := s.cmd.Start(); err != nil {
 		return startError(s.path, err)
 	}
 	s.pid = s.cmd.Process.Pid
 	return nil
-}
-
-// begin starts the program, confined where it is to be.
-func (s *subprocess) begin() (err error) {
-	if s.policy == nil {
-		return s.cmd.Start()
-	}
-	if s.applied, err = s.policy.Start(s.cmd); err == nil && s.applied.Lacking != "" {
-		s.log.Warn("the plugin may do more than it needs to", "sandbox", s.applied, "lacking", s.applied.Lacking)
-	}
-	return err
 }
 
 // closePipes may be called again. A plugin whose standard input ends exits by itself.
@@ -245,18 +219,8 @@ func (s *subprocess) Name() string { return s.path }
 // Diagnose implements runner.Runner; explain does it better.
 func (s *subprocess) Diagnose(context.Context) string { return "" }
 
-// PluginToHost implements runner.Runner: a plugin is spoken to in the folder that was made for it, or, where it has no
-// sockets in folders, on this machine; nowhere else, whatever it says.
+// PluginToHost implements runner.Runner.
 func (s *subprocess) PluginToHost(network, addr string) (string, string, error) {
-	inside := network == "unix" && filepath.Dir(filepath.Clean(addr)) == filepath.Clean(s.dir)
-	if network == "tcp" && runtime.GOOS == "windows" {
-		ip, err := netip.ParseAddrPort(addr)
-		inside = err == nil && ip.Addr().IsLoopback()
-	}
-	if !inside {
-		return "", "", fmt.Errorf("%w: %s wants to be spoken to at %s %.100q, which is not in the folder of its socket: it is not an outrider plugin, correct the backend's command",
-			ErrLoad, s.path, network, addr)
-	}
 	return network, addr, nil
 }
 

@@ -55,9 +55,7 @@ func (l *loop) admit(ctx context.Context, r *request) (*session, *outriderv1.Ope
 		s.push(c)
 	}
 	l.mark(s)
-	target := l.describe()
-	target.Load = l.load()
-	return s, &outriderv1.Opened{Target: target, Held: uint32(s.v.Held()), Credit: uint32(l.c.Credit),
+	return s, &outriderv1.Opened{Target: l.describe(), Held: uint32(s.v.Held()), Credit: uint32(l.c.Credit),
 		Window: uint32(l.c.Window), Exact: s.exact, TokenBits: uint32(s.packed.Bits),
 		KeepMs: l.keepMillis(s), Rule: backend.RuleToProto(s.setup.Rule)}, nil
 }

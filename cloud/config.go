@@ -60,7 +60,6 @@ type Config struct {
 	PrefixTTL         time.Duration // they are kept this long; default 10 min
 	StallTimeout      time.Duration // a session is broken off that acknowledges nothing for this long; default 2 min
 	MaxContext        int           // tokens of the longest prompt of a target that comes later; default 262,144
-	Keepalive         time.Duration // a quiet connection is pinged so often; default 20 s
 	OpenTimeout       time.Duration // a stream must say Open within; default 10 s
 	// Identify says who calls, or why it is refused (a status, or an error that becomes UNAUTHENTICATED);
 	// sessions and prefixes are of one tenant. nil: everybody is of the same one.
@@ -70,7 +69,6 @@ type Config struct {
 	Audit    func(Event)      // is told who used what, from many goroutines; nil: nobody is
 	// Weights of tenants by name, where steps have no place for all; 1 unless set.
 	Weights map[string]float64
-	Zone    string // where this cloud is, told to edges that choose among replicas
 	Logger  *slog.Logger
 	Metrics *Metrics
 	Tracing *telemetry.Tracing // nil: none
@@ -108,7 +106,6 @@ func (c *Config) defaults() error {
 	set(&c.PrefixTTL, 10*time.Minute)
 	set(&c.StallTimeout, 2*time.Minute)
 	set(&c.MaxContext, 1<<18)
-	set(&c.Keepalive, 20*time.Second)
 	set(&c.OpenTimeout, 10*time.Second)
 	set(&c.Recheck, defaultRecheck)
 	c.grammars, c.quotas = grammar.NewStore(), newQuotas(c.Quotas)

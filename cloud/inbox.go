@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"sync"
-	"sync/atomic"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
@@ -13,11 +12,7 @@ type inbox struct {
 	mu    sync.Mutex
 	mail  []mail
 	spare []mail // its other buffer, guarded by the loop's lock
-	held  atomic.Bool
 }
-
-// hold keeps receivers off the loop's lock, which the loop itself is about to take: the target waits for it.
-func (b *inbox) hold(on bool) { b.held.Store(on) }
 
 type mail struct {
 	s *session
@@ -65,7 +60,7 @@ func (l *loop) deliver(s *session, m *outriderv1.DecodeRequest, err error) (more
 	switch room := l.in.put(s, m); {
 	case !room:
 		l.mu.Lock()
-	case l.in.held.Load() || !l.mu.TryLock():
+	case !l.mu.TryLock():
 		l.poke()
 		return !s.out.ended()
 	}

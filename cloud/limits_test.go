@@ -76,7 +76,6 @@ func TestBadOpens(t *testing.T) {
 		"too long": {func(o *outriderv1.Open) { o.Tokens = make([]uint32, 256); o.PromptLength = 256 },
 			codes.InvalidArgument, "shorten"},
 		"max length":  {func(o *outriderv1.Open) { o.MaxLength = 8 }, codes.InvalidArgument, "no room"},
-		"bias":        {func(o *outriderv1.Open) { o.Sampling.LogitBias = map[uint32]float32{50: 1} }, codes.InvalidArgument, "vocabulary"},
 		"temperature": {func(o *outriderv1.Open) { o.Sampling.Temperature = -1 }, codes.InvalidArgument, "temperature"},
 		"stops":       {func(o *outriderv1.Open) { o.Stop = make([]string, 17) }, codes.InvalidArgument, "stop"},
 		"empty stop":  {func(o *outriderv1.Open) { o.Stop = []string{""} }, codes.InvalidArgument, "stop"},

@@ -26,8 +26,7 @@ type loop struct {
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when run has ended
 
-	in    inbox
-	ahead ahead
+	in inbox
 
 	mu        sync.Mutex
 	sessions  map[sessionID]*session
@@ -51,13 +50,11 @@ type loop struct {
 	generation uint64
 	cost       speculative.CostModel
 	tally      tally
-	busy       busy
 
 	tenants   map[string]*tenant
 	gone      int // tenants whose last session has left since they were looked through
 	fair      speculative.Fair
 	alone     []*session // ready, to be run by themselves
-	queued    int        // entries of the tenants' queues
 	bidBuffer []speculative.Bid
 	whoBuffer []*session
 	active    []*tenant
@@ -66,7 +63,7 @@ type loop struct {
 func newLoop(c *Config, t Target) *loop {
 	l := &loop{c: c, target: t, info: t.Model.Info(), m: c.Metrics.of(t.Name), start: time.Now(),
 		sessions: map[sessionID]*session{}, holders: map[*session]struct{}{},
-		tenants: map[string]*tenant{}, prefixes: prefixes{byKey: map[prefixKey][]*prefix{}}, changed: make(chan struct{}, 1), ahead: ahead{wakeup: make(chan struct{}, 1)}}
+		tenants: map[string]*tenant{}, prefixes: prefixes{byKey: map[prefixKey][]*prefix{}}, changed: make(chan struct{}, 1)}
 	if r, ok := t.Model.(restarter); ok {
 		l.generation = r.Generation()
 	}
@@ -98,78 +95,42 @@ func (l *loop) poke() {
 // run steps the target until ctx is done, then frees what the sessions hold.
 func (l *loop) run(ctx context.Context) {
 	defer l.releaseAll()
-	var planner sync.WaitGroup
-	defer planner.Wait()
-	planner.Go(func() { l.planAhead(ctx) })
 	failures := 0
-	var last *outcome       // of the step before, not handed out yet
-	var spent time.Duration // since then, on the next step
-	for last != nil || l.await(ctx) {
+	for l.await(ctx) {
 		woke := time.Now()
-		s, free, wake, err := l.between(last, ctx.Err() != nil)
+		l.mu.Lock()
+		now := l.now()
+		l.checkGeneration()
+		l.collect()
+		l.expire(now)
+		l.expirePrefixes(now)
+		l.ring(now)
+		ratio := l.cost.Cost().Ratio()
+		shares, batch := l.plan(now, ratio)
+		free := l.free
+		l.free = nil
+		wake := l.nextWake()
+		l.mu.Unlock()
+
 		l.release(ctx, free)
-		if last != nil && s == nil {
-			spent += time.Since(woke)
-		}
-		if last = nil; err != nil {
-			failures++
-			l.recover(ctx, err, failures)
-			continue
-		}
-		if s == nil {
+		if len(shares) == 0 {
 			l.rest(ctx, wake)
 			continue
 		}
-		traced, trace := l.trace(ctx, s.shares)
+		traced, trace := l.trace(ctx, shares)
 		begin := time.Now()
-		l.m.schedule.Observe((spent + begin.Sub(woke)).Seconds())
-		spent = 0
-		results, err := l.target.Model.Forward(traced, s.batch)
-		last = &outcome{step: *s, results: results, err: err, took: time.Since(begin), over: l.now()}
-		trace.end(len(s.shares), err)
+		results, err := l.target.Model.Forward(traced, batch)
+		took := time.Since(begin)
+		trace.end(len(shares), err)
+		err = l.apply(shares, results, err, took, ratio)
+		l.m.schedule.Observe((time.Since(woke) - took).Seconds())
 		if err == nil {
 			failures = 0
+			continue
 		}
+		failures++
+		l.recover(ctx, err, failures)
 	}
-}
-
-// between takes what the last step gave (nil: there was none) and returns the next step, nil when there is
-// nothing to run or the loop stops, with the sequences to be released before it, and when to look again. The error says why the
-// last step failed as a whole.
-func (l *loop) between(last *outcome, stop bool) (s *step, free []backend.Sequence, wake speculative.Time, err error) {
-	l.in.hold(true)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.in.hold(false)
-	l.handOut() // of the step before the last one, if the planner has been slow
-	if last != nil && last.err == nil && !stop && l.generationIs() {
-		if s = l.chosen(l.now()); s != nil {
-			l.ahead.given = last
-			l.m.ahead.Inc()
-			free, l.free = l.free, nil
-			l.expect(s.shares, l.now())
-			return s, free, 0, nil
-		}
-	}
-	l.forgo()
-	if last != nil {
-		err = l.apply(last)
-	}
-	now := l.now()
-	l.checkGeneration()
-	l.collect()
-	l.expire(now)
-	l.expirePrefixes(now)
-	l.ring(now)
-	if err == nil && !stop {
-		if s = l.plan(now, l.cost.Cost().Ratio()); len(s.shares) == 0 {
-			s = nil
-		} else {
-			l.expect(s.shares, now)
-		}
-	}
-	free, l.free = l.free, nil
-	return s, free, l.nextWake(), err
 }
 
 // release hands sequences back to the model; what it would not take is tried again.
@@ -263,12 +224,6 @@ func (l *loop) failAll(err error) {
 	}
 }
 
-// generationIs says whether the model's process is still the one that was last looked at.
-func (l *loop) generationIs() bool {
-	r, ok := l.target.Model.(restarter)
-	return !ok || r.Generation() == l.generation
-}
-
 // checkGeneration notices that the model's process was replaced: it holds nothing any more.
 func (l *loop) checkGeneration() {
 	r, ok := l.target.Model.(restarter)
@@ -328,11 +283,6 @@ func (l *loop) drop(s *session) {
 
 func (l *loop) account(s *session) {
 	l.tallyUsage(s)
-	rule := max(s.setup.Rule.Kind, speculative.Coupled).String()
-	u := s.v.Usage()
-	for outcome, n := range map[string]int{"sessions": 1, "judged": u.Judged, "accepted": u.Accepted, "lenient": u.Lenient} {
-		l.m.rules.WithLabelValues(rule, outcome).Add(float64(n))
-	}
 	l.publish()
 	life := l.now() - s.opened
 	if l.meanLife == 0 {

@@ -34,13 +34,12 @@ func BenchmarkStep(b *testing.B) {
 	tokens := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		s := l.plan(l.now(), 100)
-		shares := s.shares
-		if err := l.apply(&outcome{step: *s, results: results[:len(shares)], took: time.Millisecond}); err != nil {
+		shares, _ := l.plan(l.now(), 100)
+		if err := l.apply(shares, results[:len(shares)], nil, time.Millisecond, 100); err != nil {
 			b.Fatal(err)
 		}
 		for _, sh := range shares { // the edges keep up
-			_, _, _, _ = sh.s.out.take()
+			_, _, _ = sh.s.out.take()
 			sh.s.acked = len(sh.s.v.Log())
 			_ = sh.s.v.Ack(sh.s.acked)
 		}

@@ -18,7 +18,7 @@ import (
 
 // makeRoom serves the sessions that found no room in the step just done.
 func (l *loop) makeRoom(needy []share) {
-	if l.ahead.tight = len(needy) > 0; !l.ahead.tight {
+	if len(needy) == 0 {
 		return
 	}
 	slices.SortFunc(needy, func(a, b share) int { return cmp.Compare(a.s.order, b.s.order) })
@@ -58,9 +58,6 @@ func (l *loop) makeRoom(needy []share) {
 			s.probing = true // more may have been freed than it needs
 			continue
 		}
-		if l.ahead.next != nil || l.ahead.others {
-			continue // the sessions of another step hold what is missing: it tries again after that
-		}
 		if len(l.holders) <= 1 && len(l.free) == 0 && !s.over {
 			s.end(status.Error(codes.ResourceExhausted, "the target's KV memory is too small for this session alone: shorten the prompt"))
 			continue
@@ -72,7 +69,7 @@ func (l *loop) makeRoom(needy []share) {
 // victim returns the session whose rows s may have, nil when there is none.
 func (l *loop) victim(s *session) (victim *session) {
 	for o := range l.holders {
-		if o == s || o.busy || (o.rank() == active && o.order < s.order) {
+		if o == s || (o.rank() == active && o.order < s.order) {
 			continue
 		}
 		if victim == nil || evictBefore(o, victim) {

@@ -12,17 +12,16 @@ import (
 // TestTinyKVMemory runs many sessions in a memory that holds a few: all finish, exactly, and the
 // work thrown away stays within bounds.
 func TestTinyKVMemory(t *testing.T) {
-	for name, c := range map[string]struct{ rows, sequences, places int }{
-		"rows":      {200, 1000, 0},
-		"sequences": {100000, 3, 0},
-		"one":       {70, 1000, 0},
-		"both":      {150, 4, 0},
-		"crowded":   {400, 12, 4}, // the next step is chosen while one runs
+	for name, c := range map[string]struct{ rows, sequences int }{
+		"rows":      {200, 1000},
+		"sequences": {100000, 3},
+		"one":       {70, 1000},
+		"both":      {150, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newToy()
 			m.info.KVTokens, m.info.Sequences = c.rows, c.sequences
-			r := start(t, m, Config{Credit: 12, StepSequences: c.places})
+			r := start(t, m, Config{Credit: 12})
 			var wg sync.WaitGroup
 			for i := range uint64(60) {
 				wg.Go(func() {

@@ -17,9 +17,6 @@ type Metrics struct {
 	step      *prometheus.HistogramVec
 	queue     *prometheus.HistogramVec
 	schedule  *prometheus.HistogramVec
-	delivery  *prometheus.HistogramVec
-	ahead     *prometheus.CounterVec
-	rules     *prometheus.CounterVec // target, rule, outcome: sessions, judged, accepted, lenient
 	batch     *prometheus.HistogramVec
 	positions *prometheus.HistogramVec
 	first     *prometheus.HistogramVec
@@ -56,12 +53,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		step:   seconds("step_seconds", "Duration of a target step."),
 		queue:  seconds("queue_seconds", "Time a ready session waited for its step."),
 		schedule: telemetry.Brief("outrider_cloud", "schedule_seconds",
-			"What the cloud itself takes between two steps of a target: choosing what shares the next one and handing out what the last one gave, unless it does that while a step runs.", "target"),
-		delivery: telemetry.Brief("outrider_cloud", "delivery_seconds",
-			"From a step's end until a session's commit is with the transport.", "target"),
-		ahead: counter("steps_ahead_total", "Steps that were chosen while the one before ran.", "target"),
-		rules: counter("rules_total", "Sessions that have ended, by acceptance rule, with their drafted tokens judged and accepted, and those accepted that the strict rule would have refused.",
-			"target", "rule", "outcome"),
+			"The cloud's own work for a step: choosing what shares it and handing out what it gave.", "target"),
 		batch:     sizes("step_sessions", "Sessions that shared a step."),
 		positions: sizes("step_positions", "Rows of a step, those of prompts included."),
 		first:     seconds("time_to_first_token_seconds", "Time from a new session's admission to its first token."),
@@ -76,7 +68,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		cost: gauge("cost_seconds", "Measured cost of a step, of one session in it and of one row.", "target", "part"),
 	}
 	if reg != nil {
-		reg.MustRegister(m.opened, m.tokens, m.nodes, m.own, m.rows, m.step, m.queue, m.schedule, m.delivery, m.ahead, m.rules, m.batch, m.positions, m.first, m.bytes,
+		reg.MustRegister(m.opened, m.tokens, m.nodes, m.own, m.rows, m.step, m.queue, m.schedule, m.batch, m.positions, m.first, m.bytes,
 			m.evictions, m.failures, m.faults, m.cost, m.state,
 			m.prefix)
 	}
@@ -88,11 +80,10 @@ type labelled struct {
 	costStep, costSequence, costRow                                       prometheus.Gauge
 	opened, resumed, refused, promptRows, decodeRows, evictions, failures prometheus.Counter
 	faults, drafted, judged, accepted, late, stale, up, down              prometheus.Counter
-	own, ownAccepted, ahead                                               prometheus.Counter
-	rules                                                                 *prometheus.CounterVec // by rule and outcome
+	own, ownAccepted                                                      prometheus.Counter
 	heldRows, prefixHits, prefixMisses, prefixUnknown                     prometheus.Counter
 	fate                                                                  [5]prometheus.Counter
-	step, queue, schedule, delivery, batch, positions, first              prometheus.Observer
+	step, queue, schedule, batch, positions, first                        prometheus.Observer
 	spec                                                                  *telemetry.Target
 }
 
@@ -102,7 +93,6 @@ func (m *Metrics) of(t string) labelled {
 		positions: m.positions.WithLabelValues(t), first: m.first.WithLabelValues(t),
 		costStep: m.cost.WithLabelValues(t, "step"), costRow: m.cost.WithLabelValues(t, "position"),
 		costSequence: m.cost.WithLabelValues(t, "sequence"), schedule: m.schedule.WithLabelValues(t),
-		delivery: m.delivery.WithLabelValues(t), ahead: m.ahead.WithLabelValues(t), rules: m.rules.MustCurryWith(prometheus.Labels{"target": t}),
 		opened: m.opened.WithLabelValues(t, "new"), resumed: m.opened.WithLabelValues(t, "resumed"),
 		refused: m.opened.WithLabelValues(t, "refused"), evictions: m.evictions.WithLabelValues(t),
 		promptRows: m.rows.WithLabelValues(t, "prompt"), decodeRows: m.rows.WithLabelValues(t, "decode"),

@@ -15,16 +15,6 @@ type outbox struct {
 	sent    int // length of the log as handed to the stream
 	over    bool
 	err     error
-	since   speculative.Time // end of the step that gave the oldest commit; 0: of no step
-}
-
-// from notes when the step was over that gives what is pushed next.
-func (o *outbox) from(over speculative.Time) {
-	o.mu.Lock()
-	if len(o.commits) == 0 {
-		o.since = over
-	}
-	o.mu.Unlock()
 }
 
 func (o *outbox) push(c speculative.Commit) {
@@ -53,19 +43,18 @@ func (o *outbox) length() int {
 	return o.sent
 }
 
-// take returns what the handler has to send, and since when it waits (0: of no step).
-func (o *outbox) take() (out []*outriderv1.Commit, since speculative.Time, over bool, err error) {
+// take returns what the handler has to send.
+func (o *outbox) take() (out []*outriderv1.Commit, over bool, err error) {
 	o.mu.Lock()
 	commits := o.commits
 	o.commits = nil
 	if n := len(commits); n > 0 {
 		o.sent = commits[n-1].Start + len(commits[n-1].Tokens)
 	}
-	over, err, since = o.over, o.err, o.since
-	o.since = 0
+	over, err = o.over, o.err
 	o.mu.Unlock()
 	for _, c := range commits {
 		out = append(out, commitProto(c))
 	}
-	return out, since, over, err
+	return out, over, err
 }

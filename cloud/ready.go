@@ -106,7 +106,6 @@ func (l *loop) enqueue(s *session, now speculative.Time) {
 		due = max(due, l.behindAt(s, now))
 	}
 	q.push(entry{due, s.order, s})
-	l.queued++
 }
 
 // candidates takes out the most urgent of those that are ready, a quarter more than a step has room for, so that a step's cost does not grow with the number of sessions. Where tenants compete, none
@@ -117,7 +116,6 @@ func (l *loop) candidates(now speculative.Time, ratio float64) (bids []speculati
 	take := func(q *readyQueue, n int) {
 		for n > 0 && len(*q) > 0 {
 			s := q.pop()
-			l.queued--
 			if !s.runnable() || (!s.fresh && !l.evaluate(s, now, ratio)) {
 				s.marked, s.readyAt = false, 0
 				continue

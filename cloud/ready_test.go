@@ -37,17 +37,16 @@ func crowd(t testing.TB, c *Config, tenants map[string]int) *loop {
 
 // turn runs one step and returns who was in it.
 func (l *loop) turn(t testing.TB, now speculative.Time) []share {
-	s := l.plan(now, 100)
-	shares := s.shares
+	shares, _ := l.plan(now, 100)
 	results := make([]backend.Result, len(shares))
 	for i := range results {
 		results[i].Choices = []speculative.Choice{{Token: 1}}
 	}
-	if err := l.apply(&outcome{step: *s, results: results, took: time.Millisecond}); err != nil {
+	if err := l.apply(shares, results, nil, time.Millisecond, 100); err != nil {
 		t.Fatal(err)
 	}
 	for _, sh := range shares { // the edges keep up
-		_, _, _, _ = sh.s.out.take()
+		_, _, _ = sh.s.out.take()
 		sh.s.acked = len(sh.s.v.Log())
 		_ = sh.s.v.Ack(sh.s.acked)
 		sh.s.served = now

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
-	"github.com/outrider-llm/outrider/shape"
 )
 
 // Server implements DecodeService.
@@ -68,20 +67,13 @@ func (s *Server) Options() []grpc.ServerOption {
 		// Messages are small and edges are many.
 		grpc.ReadBufferSize(4<<10),
 		grpc.WriteBufferSize(16<<10),
-		// Fixed windows: to find out better ones gRPC would answer each proposal with a ping, and each ping takes
-		// 17 bytes and a TLS record up and down.
-		grpc.StaticStreamWindowSize(256<<10),
-		grpc.StaticConnWindowSize(1<<20),
 		grpc.MaxConcurrentStreams(uint32(s.c.MaxStreams)),
 		grpc.ConnectionTimeout(s.c.OpenTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.c.Keepalive, Timeout: 10 * time.Second,
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second,
 			MaxConnectionIdle: 10 * time.Minute}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minKeepalive, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 }
-
-// minKeepalive is how often edges may ping: half of the least that gRPC's clients do.
-const minKeepalive = 5 * time.Second
 
 // Close stops the loops. Streams end with UNAVAILABLE; the models' sequences are released.
 func (s *Server) Close() {
@@ -171,7 +163,7 @@ func (s *Server) Decode(stream decodeStream) error {
 	s.audit(r.event(map[bool]string{false: "opened", true: "resumed"}[ss.resumed], remote(ctx), l.target.Name))
 	defer func(begun time.Time) { s.logEnd(l, r, ss, time.Since(begun), err, remote(ctx)) }(time.Now())
 	defer l.leave(ss)
-	err = s.converse(stream, l, ss, opened, r)
+	err = s.converse(stream, l, ss, opened, r.deadline)
 	return err
 }
 
@@ -193,21 +185,19 @@ func (s *Server) logEnd(l *loop, r *request, ss *session, took time.Duration, er
 }
 
 // converse sends what the loop commits until the session is over.
-func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *outriderv1.Opened, r *request) error {
+func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *outriderv1.Opened, within time.Duration) error {
 	ctx := stream.Context()
-	d := newDownlink(stream, l, r.shape)
-	defer d.stop()
-	if err := d.open(opened); err != nil {
+	if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Opened{Opened: opened}}); err != nil {
 		return err
 	}
 	received := make(chan struct{})
 	go func() { // ends with the stream, which ends when this handler returns
 		defer close(received)
-		receive(stream, l, ss, r.shape)
+		receive(stream, l, ss)
 	}()
 	var deadline <-chan time.Time
-	if r.deadline > 0 {
-		t := time.NewTimer(r.deadline)
+	if within > 0 {
+		t := time.NewTimer(within)
 		defer t.Stop()
 		deadline = t.C
 	}
@@ -217,17 +207,18 @@ func (s *Server) converse(stream decodeStream, l *loop, ss *session, opened *out
 			<-received // it knows whether the stream broke or could not be read
 			return ctx.Err()
 		case <-deadline:
-			l.expireDeadline(ss) // there is news now
-			ss.wake()
-			continue
-		case <-d.news(ss.notify):
-		case <-d.ticks():
+			l.expireDeadline(ss)
+		case <-ss.notify:
 		}
-		if over, err := d.send(&ss.out); over {
-			if ctx.Err() != nil {
-				<-received // as above
+		out, over, end := ss.out.take()
+		for _, c := range out {
+			l.m.down.Add(float64(proto.Size(c)))
+			if err := stream.Send(&outriderv1.DecodeResponse{Message: &outriderv1.DecodeResponse_Commit{Commit: c}}); err != nil {
+				return err
 			}
-			return err
+		}
+		if over {
+			return end
 		}
 	}
 }
@@ -239,29 +230,17 @@ const (
 	burstPeriod   = 100 * time.Millisecond
 )
 
-func receive(stream decodeStream, l *loop, ss *session, as shape.Shape) {
+func receive(stream decodeStream, l *loop, ss *session) {
 	n, since := 0, time.Now()
-	var r *shape.Reader
-	if as.On() {
-		r = shape.NewReader(maxFrame(0))
-	}
 	for {
 		m, err := stream.Recv()
-		var all []*outriderv1.DecodeRequest
 		if err == nil {
 			l.m.up.Add(float64(proto.Size(m)))
-			all, err = unframed(r, m)
 		}
-		if err != nil {
-			l.deliver(ss, nil, err)
+		if !l.deliver(ss, m, err) {
 			return
 		}
-		for _, m := range all {
-			if !l.deliver(ss, m, nil) {
-				return
-			}
-		}
-		if n += max(1, len(all)); n < burstMessages {
+		if n++; n < burstMessages {
 			continue
 		}
 		if wait := burstPeriod - time.Since(since); wait > 0 {

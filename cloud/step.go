@@ -30,14 +30,14 @@ const (
 )
 
 // plan fills one step with the most urgent of the sessions that are ready.
-func (l *loop) plan(now speculative.Time, ratio float64) *step {
+func (l *loop) plan(now speculative.Time, ratio float64) ([]share, []backend.Segment) {
 	l.look(now, ratio)
 	bids, who := l.suspects(now, ratio)
 	if len(bids) == 0 {
 		bids, who = l.candidates(now, ratio)
 	}
 	if len(bids) == 0 {
-		return &step{}
+		return nil, nil
 	}
 	cost := l.cost.Cost()
 	l.fair.Begin(bids)
@@ -46,7 +46,8 @@ func (l *loop) plan(now speculative.Time, ratio float64) *step {
 	l.fair.Charge(bids, grants, cost)
 	// The oldest first: models give out KV memory in the order of the batch.
 	slices.SortFunc(grants, func(a, b speculative.Grant) int { return cmp.Compare(who[a.Bid].order, who[b.Bid].order) })
-	st := &step{shares: make([]share, 0, len(grants)), batch: make([]backend.Segment, 0, len(grants)), ratio: ratio, at: now, stepped: make(chan struct{})}
+	shares, batch := make([]share, 0, len(grants)), make([]backend.Segment, 0, len(grants))
+	stepped := make(chan struct{})
 	for _, g := range grants {
 		s := who[g.Bid]
 		if s.seq == 0 {
@@ -55,11 +56,11 @@ func (l *loop) plan(now speculative.Time, ratio float64) *step {
 			l.holders[s] = struct{}{}
 		}
 		sh := share{s, s.v.Begin(g.N), now - s.readyAt}
-		st.shares, st.batch = append(st.shares, sh), append(st.batch, s.segment(sh.seg))
-		s.busy, s.stepped, s.marked, s.fresh, s.readyAt = true, st.stepped, false, false, 0
+		shares, batch = append(shares, sh), append(batch, s.segment(sh.seg))
+		s.busy, s.stepped, s.marked, s.fresh, s.readyAt = true, stepped, false, false, 0
 	}
 	l.putBack(who, now)
-	return st
+	return shares, batch
 }
 
 // look lists those of the marked sessions that are ready.
@@ -150,9 +151,10 @@ func (l *loop) prefillRows(c speculative.Cost) int {
 	return int(min(time.Duration(l.c.StepPositions), max(16, max(100*time.Millisecond, c.Step)/c.Position)))
 }
 
-// apply hands the outcome of a step to its sessions. It returns why the step failed as a whole. l.mu is held.
-func (l *loop) apply(o *outcome) error {
-	shares, results, err := o.shares, o.results, o.err
+// apply hands the outcome of a step to its sessions. It returns why the step failed as a whole.
+func (l *loop) apply(shares []share, results []backend.Result, err error, took time.Duration, ratio float64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := l.now()
 	if err == nil && len(results) != len(shares) {
 		err = fmt.Errorf("the model returned %d results for %d segments", len(results), len(shares))
@@ -173,12 +175,12 @@ func (l *loop) apply(o *outcome) error {
 			for j := range results[i].Logprobs {
 				results[i].Choices[j].Logprobs = &results[i].Logprobs[j]
 			}
-			l.scored(sh, results[i].Choices, now, o)
+			l.scored(sh, results[i].Choices, now, took, ratio, len(shares))
 		}
 		l.keep(sh.s) // before its edge learns of the end and asks for more
 	}
 	l.makeRoom(needy)
-	close(o.stepped)
+	close(shares[0].s.stepped) // which they share
 	for _, sh := range shares {
 		if sh.s.stepped = nil; sh.s.done {
 			l.drop(sh.s)
@@ -187,7 +189,7 @@ func (l *loop) apply(o *outcome) error {
 	}
 	l.publish()
 	if err == nil {
-		l.measure(shares, o.took)
+		l.measure(shares, took)
 	}
 	return err
 }
@@ -199,9 +201,8 @@ func (l *loop) settle(s *session) {
 }
 
 func (l *loop) measure(shares []share, took time.Duration) {
-	decode, prompt, queue := 0, 0, time.Duration(0)
+	decode, prompt := 0, 0
 	for _, sh := range shares {
-		queue += sh.queue
 		if sh.seg.Prefill {
 			prompt += len(sh.seg.Tokens)
 			continue
@@ -210,7 +211,6 @@ func (l *loop) measure(shares []share, took time.Duration) {
 		l.m.queue.Observe(sh.queue.Seconds())
 	}
 	l.cost.Observe(len(shares), decode+prompt, took)
-	l.busy.observe(queue/time.Duration(len(shares)), took)
 	c := l.cost.Cost()
 	l.m.costSequence.Set(c.Sequence.Seconds())
 	l.m.costStep.Set(c.Step.Seconds())
@@ -222,7 +222,7 @@ func (l *loop) measure(shares []share, took time.Duration) {
 	l.m.decodeRows.Add(float64(decode))
 }
 
-func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Time, o *outcome) {
+func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Time, took time.Duration, ratio float64, load int) {
 	s := sh.s
 	for _, c := range choices {
 		if c.Token < 0 || int(c.Token) >= l.info.VocabularySize {
@@ -230,7 +230,7 @@ func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Ti
 			return
 		}
 	}
-	c, err := s.v.Scored(now, sh.seg, choices, o.ratio)
+	c, err := s.v.Scored(now, sh.seg, choices, ratio)
 	if err != nil {
 		l.misbehaves(sh, err)
 		return
@@ -240,9 +240,8 @@ func (l *loop) scored(sh share, choices []speculative.Choice, now speculative.Ti
 		s.probing = false
 		l.unblock()
 	}
-	c.Queue, c.Score, c.Load = sh.queue, o.took, len(o.shares)
+	c.Queue, c.Score, c.Load = sh.queue, took, load
 	l.tallyPass(s, c)
-	s.out.from(o.over)
 	s.push(c)
 	n := len(c.Tokens)
 	if sh.seg.Prefill {

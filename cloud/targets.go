@@ -210,9 +210,6 @@ func (t served) info() *outriderv1.TargetInfo {
 		i.State, i.LoadPercent = outriderv1.TargetState_TARGET_STATE_LOADING, uint32(t.percent())
 	default:
 		i = t.loop.describe()
-		t.loop.mu.Lock()
-		i.Load = t.loop.load()
-		t.loop.mu.Unlock()
 		i.State = outriderv1.TargetState_TARGET_STATE_SERVING
 		if t.restarting() {
 			i.State = outriderv1.TargetState_TARGET_STATE_RESTARTING

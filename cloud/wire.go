@@ -17,7 +17,6 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
-	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
 )
@@ -38,7 +37,7 @@ const (
 
 // maxFrame bounds one message: the longest Open that can be valid for a context of that length.
 func maxFrame(context int) int {
-	return 4096 + shape.MaxOpening + grammar.MaxSource + maxTokenBytes*context + maxBiasBytes + maxStops*(maxStopBytes+3) + 3*maxNameBytes
+	return 4096 + grammar.MaxSource + maxTokenBytes*context + maxBiasBytes + maxStops*(maxStopBytes+3) + 3*maxNameBytes
 }
 
 // frameError is the status of a stream whose next message could not be read. What the peer sent
@@ -71,7 +70,6 @@ type request struct {
 	patience float64
 	deadline time.Duration
 	numerics string
-	shape    shape.Shape
 
 	peer       Peer
 	key        prefixKey
@@ -139,9 +137,6 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 		return nil, err
 	}
 	var err error
-	if r.shape, err = shape.FromProto(o.GetShape()); err != nil {
-		return nil, invalid("%s", err)
-	}
 	if r.tokens, err = tokens(o.GetTokens(), info.VocabularySize); err != nil {
 		return nil, err
 	}
@@ -167,11 +162,6 @@ func checkOpen(o *outriderv1.Open, t Target, info backend.Info, c *Config) (*req
 	params, err := backend.SamplingFromProto(o.GetSampling())
 	if err != nil {
 		return nil, invalid("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	for t := range params.LogitBias {
-		if int(t) >= info.VocabularySize {
-			return nil, invalid("logit_bias has token %d, the vocabulary has %d", t, info.VocabularySize)
-		}
 	}
 	r.setup = backend.Setup{Params: params, PromptLength: n, Constraint: backend.ConstraintFromProto(o.GetConstraint())}
 	if r.logprobs = int(min(o.GetLogprobs(), maxUint31)); r.logprobs > MaxLogprobs {

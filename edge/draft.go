@@ -256,10 +256,10 @@ func (d *drafter) wait(ctx context.Context) error {
 		d.sleep(ctx, pauseGone)
 		return nil
 	}
+	d.metrics.drafts.WithLabelValues(pauseGone).Inc()
 	if err := w.Wait(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
-	d.sleep(ctx, pauseGone) // it may be there all the time, and what it asks is not
 	return nil
 }
 

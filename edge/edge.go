@@ -5,7 +5,6 @@
 package edge
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,6 @@ import (
 	"github.com/outrider-llm/outrider/edge/sensors"
 	"github.com/outrider-llm/outrider/grammar"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
-	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
 	"github.com/outrider-llm/outrider/tokenizer"
@@ -36,8 +34,7 @@ type Config struct {
 	Draft      backend.Model        // nil: the target works alone. It stays the caller's
 	Tokenizer  *tokenizer.Tokenizer // nil: prompts come in tokens, answers have no text
 	Vocabulary string               // fingerprint; default: the tokenizer's, else the draft's
-	Cloud      string               // host:port, or names of several replicas (Addresses)
-	Zone       string               // where this edge is: replicas whose zone is the same come first; empty: by time alone
+	Cloud      string               // host:port
 	Model      string               // name of the target; empty: the cloud's default
 	// Learn the target's tokenizer from the cloud. Tokenizer is then the draft's: what to begin with
 	// while no cloud is in reach, and what tells whether the draft fits.
@@ -56,7 +53,6 @@ type Config struct {
 	Fallback      Fallback            // default: FallbackFail
 	FallbackAfter time.Duration       // no cloud for this long: the fallback; default 10 s, FallbackDraft 3 s
 	LinkTimeout   time.Duration       // a link that is silent for this long is given up; default 4 s
-	Keepalive     time.Duration       // a quiet connection is pinged so often, every 10 s at most; default DefaultKeepalive, negative: not while nothing is asked
 	RunAhead      float64             // target passes per committed token at most; 0: the cloud's default
 
 	Depth   int     // 0: adaptive, n: at most n tokens beyond the commits, negative: never draft
@@ -73,8 +69,6 @@ type Config struct {
 	Lookup      Lookup                // proposals from the session's own text; default: LookupAuto
 	Suffix      *suffix.Store         // proposals from earlier answers, which it learns; nil: none
 
-	Shape shape.Shape // of streams to the cloud, for those who see sizes and times; zero: as it comes
-
 	Privacy  Privacy           // what becomes of personal data; default: PrivacyOff
 	Detector *privacy.Detector // finds it; default: every kind but names
 
@@ -87,13 +81,7 @@ type Config struct {
 	Tracing *telemetry.Tracing // nil: none
 	// LogPrompts also logs what people ask and are told; without it no such text is logged.
 	LogPrompts bool
-
-	survey time.Duration // of replicas, every; default surveyEvery
 }
-
-// DefaultKeepalive is below the 30 s after which some NATs forget a quiet connection, and above the 5 s that
-// clouds allow.
-const DefaultKeepalive = 20 * time.Second
 
 func (c *Config) defaults() error {
 	if c.Cloud == "" {
@@ -136,7 +124,7 @@ func (c *Config) defaults() error {
 	if c.Rule.Kind == speculative.RuleDefault {
 		c.Rule.Kind = speculative.Coupled
 	}
-	if err := errors.Join(c.Rule.Validate(), c.Objective.Validate(), c.Shape.Validate()); err != nil {
+	if err := errors.Join(c.Rule.Validate(), c.Objective.Validate()); err != nil {
 		return err
 	}
 	if c.Mode == ModeDefault {
@@ -151,9 +139,8 @@ func (c *Config) defaults() error {
 	if !(c.RunAhead >= 0 && c.RunAhead <= 1) {
 		return fmt.Errorf("run-ahead is %g, must be between 0 and 1", c.RunAhead)
 	}
-	c.Conversations, c.Keepalive = cmp.Or(c.Conversations, defaultConversations), cmp.Or(c.Keepalive, DefaultKeepalive)
-	if c.survey <= 0 {
-		c.survey = surveyEvery
+	if c.Conversations == 0 {
+		c.Conversations = defaultConversations
 	}
 	if c.LinkTimeout <= 0 {
 		c.LinkTimeout = 4 * time.Second

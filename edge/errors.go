@@ -9,8 +9,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"github.com/outrider-llm/outrider/speculative"
 )
 
 // Errors that Generate and New wrap.
@@ -51,9 +49,6 @@ func also(err, mark error) error { return markedError{err, mark} }
 // permanent turns the status of a stream into the request's error when opening it again cannot help;
 // nil when it may.
 func permanent(err error, cloud string) error {
-	if errors.Is(err, speculative.ErrProtocol) {
-		return foreign(err, cloud)
-	}
 	st, ok := status.FromError(err)
 	if !ok {
 		return nil
@@ -137,8 +132,3 @@ func reason(err error) string {
 }
 
 func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
-
-// foreign is the error of a request whose cloud speaks otherwise than the protocol.
-func foreign(err error, cloud string) error {
-	return fmt.Errorf("%w: %s does not keep to the protocol: %w: use edge and cloud of one version", ErrRefused, cloud, err)
-}

@@ -119,7 +119,7 @@ func (e *Edge) prepare(ctx context.Context, r Request, began time.Time) (*sessio
 }
 
 func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabulary, prompt []Token, began time.Time) (*session, error) {
-	s := &session{e: e, r: r, route: rt, voc: voc, prompt: prompt, began: began, events: make(chan Event), draftSaid: map[int]Token{}, fallback: cmp.Or(r.Fallback, e.c.Fallback)}
+	s := &session{e: e, r: r, route: rt, voc: voc, prompt: prompt, began: began, events: make(chan Event), fallback: cmp.Or(r.Fallback, e.c.Fallback)}
 	if err := s.possible(); err != nil {
 		return nil, err
 	}
@@ -167,11 +167,6 @@ func (e *Edge) newSession(ctx context.Context, r Request, rt *route, voc *vocabu
 	for i, t := range prompt {
 		if t < 0 || (vocabulary > 0 && int(t) >= vocabulary) {
 			return nil, requestError("token %d of the prompt is %d, the vocabulary has %d", i, t, vocabulary)
-		}
-	}
-	for t := range r.Params.LogitBias {
-		if vocabulary > 0 && int(t) >= vocabulary {
-			return nil, requestError("logit_bias has token %d, the target's vocabulary has %d", t, vocabulary)
 		}
 	}
 	s.pc = c

@@ -48,7 +48,6 @@ type source struct {
 	earlier   *suffix.Follower // knows earlier answers; nil: nobody does
 	end       []Token          // buffer
 	proposed  map[int]guessed  // by position
-	took      [sources]time.Duration
 }
 
 // lookup makes the session's source; without one it stays nil.
@@ -147,13 +146,6 @@ func (s *session) predict(position int, t Token) {
 
 // settle counts what became of predicted tokens as t is committed.
 func (s *session) settle(position int, t Token) {
-	if d, ok := s.draftSaid[position]; ok {
-		n := &s.sum.Sources[SourceDraft]
-		if n.Proposed++; d == t {
-			n.Accepted++
-		}
-		delete(s.draftSaid, position)
-	}
 	if s.look == nil {
 		return
 	}

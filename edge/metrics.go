@@ -16,7 +16,6 @@ type Metrics struct {
 	tokens     *prometheus.CounterVec   // fate
 	nodes      *prometheus.CounterVec   // outcome: drafted, judged, accepted, late, stale
 	guesses    *prometheus.CounterVec   // source, outcome: proposed, accepted
-	rules      *prometheus.CounterVec   // rule, outcome: answers, judged, accepted, lenient
 	first      *prometheus.HistogramVec // target
 	perToken   *prometheus.HistogramVec // target
 	whole      *prometheus.HistogramVec // target
@@ -25,7 +24,6 @@ type Metrics struct {
 	resumes    prometheus.Counter
 	losses     prometheus.Counter
 	reconnects prometheus.Counter
-	moves      prometheus.Counter // to another replica
 	fallbacks  prometheus.Counter
 	drafts     *prometheus.CounterVec // reason: why drafting paused
 	prompt     *prometheus.CounterVec // kind: all, named, target_held, draft_held
@@ -70,14 +68,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: space, Name: name, Help: help})
 	}
-	plain := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: name, Help: help})
-	}
 	m := &Metrics{
 		requests: counter("requests_total", "Generations, by outcome.", "target", "outcome"),
 		tokens:   counter("tokens_total", "Tokens given out, by fate.", "fate"),
-		guesses:  counter("guesses_total", "Positions for which a source proposed a token, and at which it was right.", "source", "outcome"),
-		rules:    counter("rules_total", "Answers by acceptance rule, with their drafted tokens judged and accepted, and those accepted that the strict rule would have refused.", "rule", "outcome"),
+		guesses:  counter("guesses_total", "Positions for which a source besides the draft proposed a token, and at which it was right.", "source", "outcome"),
 		nodes:    counter("nodes_total", "Drafted tokens of finished generations, by outcome.", "outcome"),
 		first:    telemetry.Seconds(space, "time_to_first_token_seconds", "Time from the request to its first token.", "target"),
 		perToken: telemetry.Seconds(space, "time_per_output_token_seconds", "Mean time per token of a generation, after the first.", "target"),
@@ -87,15 +81,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		drafts:   counter("draft_pauses_total", "Pauses of a session's drafting, by reason.", "reason"),
 		prompt: counter("prompt_tokens_total", "Prompt tokens: all, named to the cloud instead of sent, not run by the target or by the draft "+
 			"since their rows were held.", "kind"),
-		prefixUnknown: plain("prefix_unknown_total", "Streams opened again with the whole log, since the cloud did not know the prefix named."),
-		rtt:           gauge("link_rtt_seconds", "Last measured round trip to the cloud, its handling included."),
-		spec:          telemetry.NewSpecDecode(reg, "edge"),
-		specs:         map[string]*telemetry.Target{},
-		resumes:       plain("resumes_total", "Streams opened to go on with a session."),
-		losses:        plain("link_losses_total", "Streams of unfinished generations that broke or were refused."),
-		fallbacks:     plain("fallbacks_total", "Generations that the draft finished alone."),
-		moves:         plain("replica_moves_total", "Times that the edge went to another replica of the cloud."),
-		reconnects:    plain("link_reconnects_total", "Connections to the cloud that had fallen silent and were replaced."),
+		prefixUnknown: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "prefix_unknown_total",
+			Help: "Streams opened again with the whole log, since the cloud did not know the prefix named."}),
+		rtt:       gauge("link_rtt_seconds", "Last measured round trip to the cloud, its handling included."),
+		spec:      telemetry.NewSpecDecode(reg, "edge"),
+		specs:     map[string]*telemetry.Target{},
+		resumes:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "resumes_total", Help: "Streams opened to go on with a session."}),
+		losses:    prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_losses_total", Help: "Streams of unfinished generations that broke or were refused."}),
+		fallbacks: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "fallbacks_total", Help: "Generations that the draft finished alone."}),
+		reconnects: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: "link_reconnects_total",
+			Help: "Connections to the cloud that had fallen silent and were replaced."}),
+	}
+	plain := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Name: name, Help: help})
 	}
 	m.answers = counter("answers_total", "Answers, by where they ended: device, cooperative or cloud.", "where")
 	m.escalations = plain("escalations_total", "Answers that the device began and the cloud took over.")
@@ -128,8 +126,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	m.late, m.unverified = m.tokens.WithLabelValues("late"), m.tokens.WithLabelValues("unverified")
 	if reg != nil {
-		reg.MustRegister(m.requests, m.tokens, m.nodes, m.guesses, m.rules, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
-			m.reconnects, m.moves, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.answers, m.escalations, m.rejoined, m.confirmed, m.replaced,
+		reg.MustRegister(m.requests, m.tokens, m.nodes, m.guesses, m.first, m.perToken, m.whole, m.active, m.linked, m.resumes, m.losses,
+			m.reconnects, m.fallbacks, m.drafts, m.prompt, m.prefixUnknown, m.answers, m.escalations, m.rejoined, m.confirmed, m.replaced,
 			m.breaker, m.breakerOpened, m.passes, m.positions, m.spent, m.cloudOnly, m.rtt, bytes, draft, queue, score, load, trip)
 	}
 	return m
@@ -157,10 +155,6 @@ func (m *Metrics) finished(s Summary, a *telemetry.Acceptance) {
 	for name, n := range map[string]int{"drafted": s.Drafted, "judged": s.Usage.Judged, "accepted": s.Usage.Accepted,
 		"late": s.Usage.Late, "stale": s.Usage.Stale} {
 		m.nodes.WithLabelValues(name).Add(float64(n))
-	}
-	rule := max(s.Rule.Kind, speculative.Coupled).String()
-	for name, n := range map[string]int{"answers": 1, "judged": s.Usage.Judged, "accepted": s.Usage.Accepted, "lenient": s.Usage.Lenient} {
-		m.rules.WithLabelValues(rule, name).Add(float64(n))
 	}
 	for i, p := range s.Sources {
 		m.guesses.WithLabelValues(Source(i).String(), "proposed").Add(float64(p.Proposed))

@@ -268,7 +268,7 @@ func restored(ev Event, back *privacy.Restorer) Event {
 func personalToProto(p Personal) *outriderv1.Personal {
 	m := &outriderv1.Personal{Action: outriderv1.Privacy(p.Action), Found: map[string]uint32{}}
 	for k, n := range p.Found {
-		m.Found[string(k)] = uint32(min(n, 1<<30)) // bounded
+		m.Found[string(k)] = uint32(min(n, 1<<30)) //nolint:gosec // bounded
 	}
 	return m
 }

@@ -37,7 +37,6 @@ func (s *session) open() {
 		o.DeadlineMs = milliseconds(s.r.Deadline - s.now())
 	}
 	s.name(o)
-	s.wish(o)
 	s.sum.Opening += proto.Size(o)
 	s.st, s.heard = s.e.link.open(s.ctx, s.request, o), false
 }
@@ -124,9 +123,6 @@ func (s *session) up(o *outriderv1.Opened) {
 		s.rejoin()
 	}
 	s.linked, s.whole = true, false
-	if s.e.c.Shape.On() && o.GetShape() == nil {
-		s.e.c.Logger.Warn("the cloud knows no padding, it is older than this edge: sizes and times tell what they tell", "request", s.request, "cloud", s.e.c.Cloud)
-	}
 	s.keepFor = time.Duration(o.GetKeepMs()) * time.Millisecond
 	s.e.c.Metrics.linked.Inc()
 	s.e.link.learn(s.r.Model, t)

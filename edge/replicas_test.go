@@ -125,15 +125,9 @@ func TestAddresses(t *testing.T) {
 	if got := Addresses("a:1, b:2"); !slices.Equal(got, []string{"a:1", "b:2"}) {
 		t.Error(got)
 	}
-	for name, want := range map[string]bool{"cloud:1": true, "10.0.0.1:1": false, "localhost:1": false, "dns:///clouds:1": true} {
-		if stands(name) != want {
-			t.Errorf("%s: %v", name, want)
-		}
-	}
-	for name, want := range map[string]string{"cloud:1": "", "dns:///clouds:7600": "", "dns://10.0.0.1/clouds:7600": "", "dns:///clouds": "no port", "dns:///": "names nothing",
-		"xds:///clouds": "-tags xds", "http://cloud:1": "use host:port", "unix:///run/cloud": ""} {
-		if err := CheckTarget(name); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", name, err, want)
+	for cloud, want := range map[string][2]bool{"a:1,b:2": {true, true}, "cloud:1": {false, true}, "10.0.0.1:1": {false, false}, "localhost:1": {false, false}} {
+		if several(cloud, false) != want[0] || several(cloud, true) != want[1] {
+			t.Errorf("%s: %v", cloud, want)
 		}
 	}
 }

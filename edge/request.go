@@ -221,10 +221,10 @@ type Summary struct {
 	Uplink       int // bytes of Propose and Ack messages
 	Downlink     int // bytes of Commit messages
 	FirstToken   time.Duration
-	Total        time.Duration     // to the last token
-	Drafted      int               // tokens that the draft wrote
-	LookedUp     int               // tokens proposed by others than the draft
-	Sources      [sources]Proposed // by Source
+	Total        time.Duration // to the last token
+	Drafted      int           // tokens that the draft wrote
+	LookedUp     int           // tokens proposed by Sources
+	Sources      [3]Proposed   // by Source
 	// Of the prediction: proposed tokens that the answer has, or has not, in their places.
 	PredictionAccepted, PredictionRejected int
 	// Unverified tokens of the draft alone, and those that were so and have been confirmed since.

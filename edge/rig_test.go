@@ -33,13 +33,12 @@ func TestMain(m *testing.M) {
 
 // testCloud is a real cloud on loopback that can be stopped and started again at one address.
 type testCloud struct {
-	t       *testing.T
-	config  cloud.Config
-	options []grpc.ServerOption
-	addr    string
-	mu      sync.Mutex
-	stop    func()
-	server  *cloud.Server
+	t      *testing.T
+	config cloud.Config
+	addr   string
+	mu     sync.Mutex
+	stop   func()
+	server *cloud.Server
 }
 
 func (c *testCloud) start() {
@@ -67,7 +66,7 @@ func (c *testCloud) start() {
 		c.t.Error(err)
 		return
 	}
-	gs := grpc.NewServer(append(s.Options(), c.options...)...)
+	gs := grpc.NewServer(s.Options()...)
 	outriderv1.RegisterDecodeServiceServer(gs, s)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = gs.Serve(l) }()

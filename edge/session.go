@@ -40,12 +40,8 @@ type session struct {
 	told    int         // length of the log that the drafter knows
 	alone   *aloneState // set once the draft finishes alone
 	look    *source     // of proposals besides the draft's; nil: none
-	// What the draft said last at positions that are not committed, and after which job.
-	draftSaid map[int]Token
-	work      speculative.Work
-	workAt    int        // length of the log when it was given out
-	begun     *draftText // what the draft wrote before the cloud took over; nil: it did not
-	review    *review    // what of it was given out and is not confirmed; nil: none
+	begun   *draftText  // what the draft wrote before the cloud took over; nil: it did not
+	review  *review     // what of it was given out and is not confirmed; nil: none
 
 	// The link.
 	id       [16]byte
@@ -151,9 +147,6 @@ func (s *session) end(why speculative.Finish, err error) {
 	}
 	s.finished, s.sum.Finish, s.err = true, why, err
 	s.sum.Usage = s.p.Usage()
-	if s.look != nil {
-		s.sum.Sources[SourceLookup].Took, s.sum.Sources[SourceSuffix].Took = s.look.took[SourceLookup], s.look.took[SourceSuffix]
-	}
 	s.sum.Routing = s.route.Routing
 	s.outcome()
 	s.sum.Total = s.now()
@@ -194,8 +187,8 @@ func (s *session) act() time.Duration {
 	}
 	s.guess()
 	r := s.p.Ready(now)
-	if len(r.Draft) > 0 {
-		s.draft(draftJob{ctx: s.dctx, work: r.Draft[0]})
+	if r.Draft != nil {
+		s.draft(draftJob{ctx: s.dctx, work: *r.Draft})
 	}
 	if r.Ack > 0 {
 		m := &outriderv1.Ack{Committed: uint32(r.Ack)}
@@ -241,7 +234,6 @@ func (s *session) draft(j draftJob) {
 	log := s.p.Log()
 	j.tail = slices.Clone(log[s.told:])
 	s.told, s.jobs = len(log), s.jobs+1
-	s.work, s.workAt = j.work, len(log)
 	s.d.jobs <- j // has room: one job at a time
 }
 
@@ -258,8 +250,6 @@ func (s *session) drafted(r draftResult) {
 		s.p.Drafted(r.id, s.voc.proposable(r.choice), r.took)
 		s.sum.DraftHeld = max(s.sum.DraftHeld, r.reused)
 		s.sum.Drafted++
-		s.sum.Sources[SourceDraft].Took += r.took
-		s.said(r.choice.Token)
 		if j := s.route.judge; j != nil && s.begun == nil {
 			j.confidence.Add(float64(r.choice.Confidence))
 		}
@@ -269,16 +259,6 @@ func (s *session) drafted(r draftResult) {
 		s.p.DraftFailed(r.id)
 	}
 	s.expect()
-}
-
-// said notes what the draft says after the job under way, unless the log has gone another way since.
-func (s *session) said(t Token) {
-	log, path := s.p.Log(), s.work.Path
-	at := s.workAt + len(path)
-	if since := log[s.workAt:]; at < len(log) || !slices.Equal(since, path[:len(since)]) {
-		return
-	}
-	s.draftSaid[at] = t
 }
 
 func (s *session) expect() {
@@ -315,7 +295,8 @@ func (s *session) commit(m *outriderv1.Commit) {
 	}
 	if err != nil {
 		s.st.cancel()
-		s.end(speculative.NotFinished, foreign(err, s.e.c.Cloud))
+		s.end(speculative.NotFinished, fmt.Errorf("%w: %s does not keep to the protocol: %w: use edge and cloud of one version",
+			ErrRefused, s.e.c.Cloud, err))
 		return
 	}
 	s.heard, s.failures = true, 0

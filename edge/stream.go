@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +12,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
-	"github.com/outrider-llm/outrider/shape"
-	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
 )
 
@@ -33,8 +30,6 @@ type stream struct {
 	out    chan *outriderv1.DecodeRequest
 	in     chan streamEvent // closed at the end, when err says why
 	over   chan struct{}    // closed when the stream has ended
-	shaped chan struct{}    // closed once shape is set
-	shape  atomic.Pointer[shape.Shape]
 	begun  atomic.Bool      // Open may have reached the cloud
 	err    error            // why it ended; set before in and over are closed
 	conn   *grpc.ClientConn // it went over; set before in and over are closed
@@ -51,7 +46,7 @@ const sendQueue = 64
 // open begins a stream in the trace of a request's context; it does not block.
 func (l *uplink) open(request context.Context, id string, o *outriderv1.Open) *stream {
 	st := &stream{l: l, out: make(chan *outriderv1.DecodeRequest, sendQueue), in: make(chan streamEvent, 4),
-		over: make(chan struct{}), shaped: make(chan struct{})}
+		over: make(chan struct{})}
 	st.ctx, st.cancel = context.WithCancel(telemetry.Carry(telemetry.SendRequestID(l.ctx, id), request))
 	l.running.Go(func() {
 		defer close(st.in)
@@ -98,8 +93,7 @@ func (st *stream) run(conn *grpc.ClientConn, o *outriderv1.Open) error {
 	defer wg.Wait()
 	defer st.cancel()
 	wg.Go(func() { st.send(s) })
-	var frames *shape.Reader
-	for opened := false; ; {
+	for {
 		m, err := s.Recv()
 		if err != nil {
 			return ended(err)
@@ -107,18 +101,9 @@ func (st *stream) run(conn *grpc.ClientConn, o *outriderv1.Open) error {
 		st.l.hear()
 		switch x := m.GetMessage().(type) {
 		case *outriderv1.DecodeResponse_Opened:
-			if !opened {
-				frames, err = st.agreed(x.Opened)
-			}
-			opened = true
 			st.tell(streamEvent{opened: x.Opened})
 		case *outriderv1.DecodeResponse_Commit:
 			st.tell(streamEvent{commit: x.Commit})
-		case *outriderv1.DecodeResponse_Frame:
-			err = st.unframe(frames, x.Frame)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", speculative.ErrProtocol, err)
 		}
 	}
 }
@@ -131,17 +116,10 @@ func ended(err error) error {
 }
 
 // send hands out messages in order; a nil message closes the sending side.
-func (st *stream) send(s decodeClient) {
+func (st *stream) send(s grpc.BidiStreamingClient[outriderv1.DecodeRequest, outriderv1.DecodeResponse]) {
 	for {
 		select {
-		case <-st.shaped:
-			st.sendShaped(s, *st.shape.Load(), nil)
-			return
 		case m := <-st.out:
-			if as := st.shape.Load(); as != nil && m != nil {
-				st.sendShaped(s, *as, m)
-				return
-			}
 			if m == nil {
 				_ = s.CloseSend()
 				return

@@ -8,7 +8,7 @@ import (
 	"github.com/outrider-llm/outrider/speculative"
 )
 
-// Source is where a proposal comes from.
+// Source is where a proposal comes from that is not the draft's.
 type Source uint8
 
 // The sources.
@@ -16,19 +16,13 @@ const (
 	SourceLookup Source = iota
 	SourcePrediction
 	SourceSuffix
-	SourceDraft
 	sources
 )
 
-func (s Source) String() string {
-	return [...]string{"lookup", "prediction", "suffix", "draft"}[min(s, SourceDraft)]
-}
+func (s Source) String() string { return [...]string{"lookup", "prediction", "suffix"}[min(s, 2)] }
 
 // Proposed counts a source's proposals: for each position the last that it made there.
-type Proposed struct {
-	Proposed, Accepted int
-	Took               time.Duration // all that it was asked for, what never came to be judged included
-}
+type Proposed struct{ Proposed, Accepted int }
 
 // guessed is what a source proposes for a position.
 type guessed struct {
@@ -39,10 +33,8 @@ type guessed struct {
 
 // best is the likeliest of what the sources know; each tells how often it was right, so they compare.
 func (o *source) best(log, path []Token) (g guessed, ok bool) {
-	begun := time.Now()
 	if !o.quiet {
 		l, found := o.l.Guess(path)
-		o.took[SourceLookup] += time.Since(begun)
 		g, ok = guessed{l.Token, l.Confidence, SourceLookup}, found
 		if l.Source == lookup.Prediction {
 			g.source = SourcePrediction
@@ -52,11 +44,8 @@ func (o *source) best(log, path []Token) (g guessed, ok bool) {
 		return g, ok
 	}
 	const tail = 32 // more than a guess looks at
-	begun = time.Now()
 	o.end = append(append(o.end[:0], log[max(0, len(log)-tail):]...), path...)
-	e, found := o.earlier.Guess(o.end)
-	o.took[SourceSuffix] += time.Since(begun)
-	if found && (!ok || e.Confidence > g.sure) {
+	if e, found := o.earlier.Guess(o.end); found && (!ok || e.Confidence > g.sure) {
 		g, ok = guessed{e.Token, e.Confidence, SourceSuffix}, true
 	}
 	return g, ok

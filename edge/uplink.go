@@ -33,8 +33,9 @@ type uplink struct {
 	told     func(model, vocabulary string, tokenizer []byte) // hears of each target that the cloud tells of
 
 	mu       sync.Mutex
-	address  string // of the cloud, as configured
-	replicas replicas
+	address  string        // of the cloud, or of its replicas
+	at       int           // the replica in use
+	moved    time.Duration // when it was gone to
 	conn     *grpc.ClientConn
 	streams  int
 	probing  bool
@@ -42,37 +43,26 @@ type uplink struct {
 }
 
 func newUplink(ctx context.Context, c *Config) (*uplink, error) {
-	l := &uplink{c: c, ctx: ctx, began: time.Now(), contexts: map[string]int{}}
+	l := &uplink{c: c, ctx: ctx, moved: -moveEvery, began: time.Now(), contexts: map[string]int{}}
 	l.gate.l = l
-	l.mu.Lock() // what looks replicas up has begun
-	defer l.mu.Unlock()
-	err := l.begin(c.Cloud)
-	if err == nil {
-		l.conn, err = l.dial(l.replicas.at)
-	}
-	if err != nil {
-		l.forsake(l.replicas.finders)
+	l.begin(c.Cloud)
+	var err error
+	if l.conn, err = l.dial(c.Cloud); err != nil {
 		return nil, fmt.Errorf("cannot use the cloud address %q: %w", c.Cloud, err)
 	}
 	l.conn.Connect() // so that the first request finds it ready
 	return l, nil
 }
 
-// options of every connection.
-func (l *uplink) options() []grpc.DialOption {
-	pings := keepalive.ClientParameters{Time: l.c.Keepalive, Timeout: l.c.LinkTimeout, PermitWithoutStream: true}
-	if l.c.Keepalive < 0 { // nothing while idle
-		pings.Time, pings.PermitWithoutStream = DefaultKeepalive, false
-	}
-	return []grpc.DialOption{
-		// Fixed windows: to find out better ones gRPC would send a ping up for each commit.
-		grpc.WithStaticStreamWindowSize(256 << 10), grpc.WithStaticConnWindowSize(1 << 20),
+func (l *uplink) dial(address string) (*grpc.ClientConn, error) {
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(shuffled),
-		grpc.WithKeepaliveParams(pings),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: l.c.LinkTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 5 * time.Second,
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}}),
 	}
+	return grpc.NewClient(Addresses(address)[l.at], append(options, l.c.Dial...)...)
 }
 
 // acquire returns the connection for one stream; release gives it back.
@@ -131,9 +121,6 @@ func (l *uplink) probe() {
 		if conn.GetState() == connectivity.TransientFailure {
 			l.elsewhere(conn, false, "this one cannot be reached")
 		}
-		if l.surveyDue() {
-			l.watching.Go(l.survey)
-		}
 		if conn.GetState() == connectivity.Ready && (l.silent() > l.c.LinkTimeout/4 || time.Since(measured) > rttEvery) {
 			measured = time.Now()
 			l.ping(conn)
@@ -168,7 +155,7 @@ func (l *uplink) ping(conn *grpc.ClientConn) {
 		l.mu.Unlock()
 		return
 	}
-	fresh, err := l.dial(l.replicas.at)
+	fresh, err := l.dial(l.address)
 	if err == nil {
 		l.conn = fresh
 	}
@@ -187,28 +174,16 @@ func (l *uplink) redirect(address string) error {
 	if address == l.address || l.ctx.Err() != nil {
 		return nil
 	}
-	before, replicas := l.address, l.replicas
-	err := l.begin(address)
-	var fresh *grpc.ClientConn
-	if err == nil {
-		fresh, err = l.dial(l.replicas.at)
-	}
+	before, at := l.address, l.at
+	l.begin(address)
+	fresh, err := l.dial(address)
 	if err != nil {
-		l.forsake(l.replicas.finders)
-		l.address, l.replicas = before, replicas
+		l.address, l.at = before, at
 		return fmt.Errorf("cannot use the cloud address %q: %w", address, err)
 	}
-	l.forsake(replicas.finders)
 	l.swap(fresh)
 	l.gate.reached() // as far as is known of the other one
 	return nil
-}
-
-// forsake ends what looks replicas up. The lock, which they take, is held.
-func (l *uplink) forsake(finders []*finder) {
-	for _, f := range finders {
-		l.watching.Go(f.r.Close)
-	}
 }
 
 // list asks the cloud what it serves.
@@ -262,7 +237,6 @@ func (l *uplink) close(kill func()) {
 	l.running.Wait()
 	l.mu.Lock() // redirect starts no watcher afterwards
 	kill()
-	l.forsake(l.replicas.finders)
 	l.mu.Unlock()
 	l.watching.Wait()
 	l.mu.Lock()

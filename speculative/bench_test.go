@@ -19,8 +19,8 @@ func BenchmarkProposer(b *testing.B) {
 	p := newEdge()
 	for i := 0; b.Loop(); i++ {
 		r := p.Ready(Time(i))
-		if len(r.Draft) > 0 {
-			p.Drafted(r.Draft[0].ID, Choice{Token: 7, Second: 8, Confidence: 0.99}, 4*time.Millisecond)
+		if r.Draft != nil {
+			p.Drafted(r.Draft.ID, Choice{Token: 7, Second: 8, Confidence: 0.99}, 4*time.Millisecond)
 		} else if err := p.Commit(Commit{Start: len(p.log), Tokens: []Token{7, 7, 7, 7}, Fates: []Fate{Accepted, Accepted, Accepted, Accepted}}); err != nil {
 			b.Fatal(err)
 		}

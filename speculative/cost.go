@@ -113,14 +113,7 @@ func (m *CostModel) solve() {
 		a[i][i] += l
 		b[i] += l * share * unit
 	}
-	if v, ok := notNegative(a, b); ok {
-		m.coef = v
-	}
-}
-
-// notNegative solves a v = b in the sense of least squares, no coordinate being negative.
-func notNegative(a [3][3]float64, b [3]float64) (best [3]float64, found bool) {
-	least := math.Inf(1)
+	best := math.Inf(1)
 	for free := 1; free < 8; free++ {
 		v, ok := solveFree(a, b, free)
 		if !ok {
@@ -133,40 +126,10 @@ func notNegative(a [3][3]float64, b [3]float64) (best [3]float64, found bool) {
 				loss += v[i] * a[i][j] * v[j]
 			}
 		}
-		if loss < least {
-			least, best, found = loss, v, true
+		if loss < best {
+			best, m.coef = loss, v
 		}
 	}
-	return best, found
-}
-
-// CostStep is a step that was measured.
-type CostStep struct {
-	Sequences, Rows int
-	Took            time.Duration
-}
-
-// FitCost is the cost that is nearest to the steps by their relative errors. Unlike a CostModel it takes
-// nothing for granted and forgets nothing; it needs steps of several shapes.
-func FitCost(steps []CostStep) Cost {
-	var a [3][3]float64
-	var b [3]float64
-	for _, s := range steps {
-		y := s.Took.Seconds()
-		if y <= 0 {
-			continue
-		}
-		x := [3]float64{1 / y, float64(s.Sequences) / y, float64(s.Rows) / y}
-		for i := range x {
-			for j := range x {
-				a[i][j] += x[i] * x[j]
-			}
-			b[i] += x[i]
-		}
-	}
-	v, _ := notNegative(a, b)
-	in := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	return Cost{Step: in(v[0]), Sequence: in(v[1]), Position: in(v[2])}
 }
 
 // solveFree solves a v = b over the coordinates whose bits are set, the others being 0. It is not

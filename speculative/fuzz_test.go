@@ -208,8 +208,8 @@ func FuzzProposer(f *testing.F) {
 			}
 			switch r.next() % 4 {
 			case 0, 1:
-				if len(p.drafting) > 0 {
-					p.Drafted(p.drafting[0].id, Choice{Token: Token(r.next() % 3), Second: Token(r.next()%4) - 1,
+				if p.drafting != nil {
+					p.Drafted(p.drafting.id, Choice{Token: Token(r.next() % 3), Second: Token(r.next()%4) - 1,
 						Confidence: math.Float32frombits(uint32(r.next())<<24 | uint32(r.next())<<16)}, Time(r.next()))
 				}
 			case 2:

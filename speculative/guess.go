@@ -1,9 +1,6 @@
 package speculative
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // Guess expands what a source that takes no time knows, the most probable node first, until that node
 // is one it knows nothing of or is being drafted. Whether drafting pays is not asked: a guess costs the
@@ -13,7 +10,7 @@ import (
 func (p *Proposer) Guess(source func(path []Token) (Choice, bool)) {
 	for {
 		n := p.next(false)
-		if n == nil || slices.Contains(p.drafting, n) || n.logp < p.root.logp+math.Log(guessPath) {
+		if n == nil || n == p.drafting || n.logp < p.root.logp+math.Log(guessPath) {
 			return
 		}
 		c, ok := source(n.path(p.root))

@@ -21,10 +21,10 @@ func TestGuessBeforeTheDraft(t *testing.T) {
 	}
 	p.Guess(source)
 	r := p.Ready(time.Second)
-	if len(r.Draft) == 0 || !slices.Equal(r.Draft[0].Path, known) || p.Stats().Guessed != 3 {
+	if r.Draft == nil || !slices.Equal(r.Draft.Path, known) || p.Stats().Guessed != 3 {
 		t.Fatalf("%+v, %+v", r.Draft, p.Stats())
 	}
-	p.Drafted(r.Draft[0].ID, Choice{Token: 5, Confidence: 0.5, Second: -1}, 20*time.Millisecond)
+	p.Drafted(r.Draft.ID, Choice{Token: 5, Confidence: 0.5, Second: -1}, 20*time.Millisecond)
 	after := p.Ready(2 * time.Second)
 	if r.Send == nil || after.Send == nil || !slices.Equal(r.Send.Tokens, known) || !slices.Equal(after.Send.Tokens, []Token{5}) {
 		t.Fatalf("%+v, then %+v", r.Send, after.Send)
@@ -51,7 +51,7 @@ func TestGuessOnly(t *testing.T) {
 	for i := range 200 {
 		p.Guess(func(path []Token) (Choice, bool) { return Choice{Token: 7, Confidence: 0.5}, len(path) < 2 })
 		r := p.Ready(Time(i) * time.Second)
-		if len(r.Draft) > 0 || r.Send == nil || len(r.Send.Tokens) != 2 {
+		if r.Draft != nil || r.Send == nil || len(r.Send.Tokens) != 2 {
 			t.Fatalf("step %d: %+v", i, r)
 		}
 		if err := p.Commit(Commit{Start: 1 + i, Tokens: []Token{8}, Fates: []Fate{Correction}}); err != nil {
@@ -75,11 +75,11 @@ func TestGuessAtRandom(t *testing.T) {
 		}
 		p.Guess(func(path []Token) (Choice, bool) { return choice(), rng.IntN(3) > 0 })
 		r := p.Ready(now)
-		if len(r.Draft) > 0 {
+		if r.Draft != nil {
 			if work != nil {
 				t.Fatal("two drafts at once")
 			}
-			work = &r.Draft[0]
+			work = r.Draft
 		}
 		if s := r.Send; s != nil {
 			if s.Epoch != epoch {
@@ -119,14 +119,14 @@ func TestDraftDoubtsGuess(t *testing.T) {
 	p.LinkUp(0)
 	p.Guess(func([]Token) (Choice, bool) { return Choice{Token: 2, Confidence: 0.6}, true })
 	r := p.Ready(time.Second)
-	if len(r.Draft) == 0 || len(r.Draft[0].Path) != 0 {
+	if r.Draft == nil || len(r.Draft.Path) != 0 {
 		t.Fatalf("%+v", r.Draft)
 	}
-	p.Drafted(r.Draft[0].ID, Choice{Token: 3, Confidence: 0.9, Second: -1}, time.Millisecond)
+	p.Drafted(r.Draft.ID, Choice{Token: 3, Confidence: 0.9, Second: -1}, time.Millisecond)
 	if d := p.Drafts(); len(d) != 2 || d[0].Token != 2 || d[1].Token != 3 || d[1].Parent != -1 {
 		t.Errorf("%+v", d)
 	}
-	if r := p.Ready(2 * time.Second); len(r.Draft) > 0 {
+	if r := p.Ready(2 * time.Second); r.Draft != nil {
 		t.Errorf("asked twice: %+v", r.Draft)
 	}
 }
@@ -142,13 +142,13 @@ func TestWrongGuessesDoNotRestTheDraft(t *testing.T) {
 		})
 		for i := range 8 { // the draft goes on behind the guesses
 			r := p.Ready(Time(100*round+i) * time.Second)
-			if len(r.Draft) == 0 {
+			if r.Draft == nil {
 				t.Fatalf("round %d: the draft rests after %d tokens", round, i)
 			}
-			p.Drafted(r.Draft[0].ID, Choice{Token: 3, Confidence: 0.99, Second: -1}, time.Millisecond)
+			p.Drafted(r.Draft.ID, Choice{Token: 3, Confidence: 0.99, Second: -1}, time.Millisecond)
 		}
-		if r := p.Ready(Time(100*round+50) * time.Second); len(r.Draft) > 0 { // all is sent
-			p.DraftFailed(r.Draft[0].ID)
+		if r := p.Ready(Time(100*round+50) * time.Second); r.Draft != nil { // all is sent
+			p.DraftFailed(r.Draft.ID)
 		}
 		if err := p.Commit(Commit{Start: 1 + round, Tokens: []Token{9}, Fates: []Fate{Correction}}); err != nil {
 			t.Fatal(err)

@@ -121,7 +121,6 @@ func (v *Verifier) Scored(now Time, s Segment, choices []Choice, ratio float64) 
 		case any:
 			fate = Correction
 		}
-		v.learn(t)
 		v.commit(&c, choices[row], fate)
 		if child < 0 || v.finish != NotFinished {
 			break
@@ -202,7 +201,6 @@ func (v *Verifier) account(s Segment, c Commit, own int, ratio float64) int {
 	v.usage.OwnAccepted += own
 	v.trust.observe(scored, accepted, s.promise)
 	v.ownTrust.observe(s.Own, own, s.hope)
-	v.c.Own.Before.earn(ratio*float64(own), ratio)
 	accepted += own
 	scored += s.Own
 	v.earned = min(1e6, v.earned+ratio*(0.02+1.02*float64(accepted))-float64(scored))

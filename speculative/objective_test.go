@@ -33,10 +33,10 @@ func decide(p *Proposer, now *Time, tokens, hold int, accepted bool) (drafted in
 		for {
 			*now += time.Second
 			r := p.Ready(*now)
-			if len(r.Draft) == 0 {
+			if r.Draft == nil {
 				break
 			}
-			p.Drafted(r.Draft[0].ID, Choice{Token: 1, Second: -1, Confidence: 0.8}, time.Millisecond)
+			p.Drafted(r.Draft.ID, Choice{Token: 1, Second: -1, Confidence: 0.8}, time.Millisecond)
 		}
 		n := len(p.Log())
 		c := Commit{Start: n, Tokens: []Token{2}, Fates: []Fate{RunAhead}}

@@ -10,13 +10,7 @@ type Own struct {
 	// is; false: nothing is known. It must be a function of log and path, and keep neither.
 	Guess func(log, path []Token) (Choice, bool)
 	Rows  float64 // what a guess costs besides its own row, in rows; 0: it takes no time
-	Most  int     // guesses in a step at most; 0: DefaultOwn, of a draft DefaultDrafts
-	// Draft: Guess tells what a draft model has said, whose confidence is calibrated. What it has not said
-	// yet can be had for time: Offer wishes for it.
-	Draft bool
-	// Before is what other sessions have learned of the draft, with which this one begins and to which it adds; one
-	// goroutine uses them all. nil: nothing is known.
-	Before *Experience
+	Most  int     // guesses in a step at most; 0: DefaultOwn
 }
 
 // DefaultOwn is how many tokens the cloud proposes in a step at most.
@@ -25,14 +19,10 @@ const DefaultOwn = 16
 // suggest returns the cloud's own proposals after the likeliest path of nodes, all that wait, at most most.
 // One more is taken while it raises the expected tokens per unit of cost of a step that nobody shares, so
 // a source that takes time is left alone where an edge's proposals fill the step.
-// wish is what could be drafted besides; nil: nothing.
-func (v *Verifier) suggest(nodes []*vnode, most int, ratio float64) (out []*vnode, wish *Wish) {
+func (v *Verifier) suggest(nodes []*vnode, most int, ratio float64) (out []*vnode) {
 	o := &v.c.Own
-	switch {
-	case o.Guess == nil || most <= 0:
-		return nil, nil
-	case o.Draft:
-		return v.suggestDrafted(nodes, most, ratio)
+	if o.Guess == nil || most <= 0 {
+		return nil
 	}
 	if o.Most > 0 {
 		most = min(most, o.Most)
@@ -59,7 +49,7 @@ func (v *Verifier) suggest(nodes []*vnode, most int, ratio float64) (out []*vnod
 		tip, path, out = n, append(path, c.Token), append(out, n)
 		tokens, cost = tokens+value, cost+1+o.Rows
 	}
-	return out, nil
+	return out
 }
 
 func values(nodes []*vnode, trust float64) []float64 {

@@ -14,12 +14,10 @@ type ProposerConfig struct {
 	Window       int // nodes in flight at most; 0: DefaultWindow
 	EndTokens    []Token
 	MinPath      float64 // draft while the path probability is at least this; 0: DefaultMinPath
-	SendPath     float64 // a choice that is not drafted on from is sent when its path has this; 0: DefaultSendPath
 	// Worth is the share of a target step that a drafted token must be expected to save; 0: drafting is free
 	// as far as MinPath goes.
 	Worth     float64
 	Depth     int           // fixed bound on depth, 0: adaptive; negative: never draft
-	Batch     int           // nodes that the draft expands in one pass at most; 0: 1
 	Gap       time.Duration // least time between flushes while drafting; 0: DefaultGap
 	Thrifty   bool          // fewer bytes up: one flush per step of the verifier
 	Branches  bool          // also propose the draft's second choices, best first
@@ -28,12 +26,11 @@ type ProposerConfig struct {
 
 // Defaults found by simulation (protocol.md, "Depth, flush, branches").
 const (
-	DefaultWindow   = 64
-	DefaultMinPath  = 0.005
-	DefaultSendPath = 0.015
-	ThriftyMinPath  = 0.03 // of a thrifty edge, for both
-	DefaultGap      = 4 * time.Millisecond
-	AckEvery        = 16
+	DefaultWindow  = 64
+	DefaultMinPath = 0.015
+	ThriftyMinPath = 0.03 // of a thrifty edge
+	DefaultGap     = 4 * time.Millisecond
+	AckEvery       = 16
 )
 
 // Proposer is the edge's half of one session: it decides what to draft, what to send and when,
@@ -48,8 +45,7 @@ type Proposer struct {
 	root     *node // stands for the last committed token
 	live     []*node
 	unsent   []*node
-	drafting []*node // by the pass under way
-	revisit  bool    // choices that wait may be probable enough by now
+	drafting *node
 	nextID   uint64
 	epoch    int
 	sent     int // nodes sent in this epoch
@@ -57,10 +53,9 @@ type Proposer struct {
 	acked    int
 	flushed  Time
 	way      upflow
-	due      Time          // when the unsent are to go in time for the verifier's step; 0: not set
 	held     bool          // what is unsent waits for the verifier's step, or for a thin link
 	news     *Commit       // arrived since the last Ready
-	perToken time.Duration // smoothed time of a draft pass
+	perToken time.Duration // smoothed draft time
 	cal      calibrator
 	agree    agreement
 	pay      payoff
@@ -95,9 +90,6 @@ func NewProposer(c ProposerConfig, prompt []Token) *Proposer {
 		if c.Thrifty {
 			c.MinPath = ThriftyMinPath
 		}
-	}
-	if c.SendPath == 0 {
-		c.SendPath = DefaultSendPath
 	}
 	if c.Gap == 0 {
 		c.Gap = DefaultGap
@@ -162,13 +154,13 @@ type Work struct {
 	Path []Token
 }
 
-// Drafted reports the choice that a Work asked for, and how long its pass took. A result whose node has died
-// is dropped.
+// Drafted reports the choice that a Work asked for. A result whose node has died is dropped.
 func (p *Proposer) Drafted(id uint64, c Choice, took time.Duration) {
-	n := p.given(id)
-	if n == nil {
+	n := p.drafting
+	if n == nil || n.id != id {
 		return
 	}
+	p.drafting = nil
 	p.stats.Drafted++
 	p.pay.drew()
 	if p.perToken == 0 {
@@ -185,100 +177,68 @@ func (p *Proposer) Drafted(id uint64, c Choice, took time.Duration) {
 	p.expand(n, c, p.cal.first(c.Confidence))
 }
 
-// expand takes a node's choices; p1 is the probability of the first.
+// expand gives a node its children; p1 is the probability of the first.
 func (p *Proposer) expand(n *node, c Choice, p1 float64) {
 	n.expanded, n.raw, n.firstTok, n.second = true, c.Confidence, c.Token, c.Second
-	n.first = waiting{token: c.Token, p: p1, q: c.Q}
-	if p.c.Branches && c.Second >= 0 && c.Second != c.Token {
-		n.other = waiting{token: c.Second, p: p.cal.second(c.Confidence)}
+	bound := p.root.logp + math.Log(p.minPath())
+	if n.logp+math.Log(p1) < bound && n != p.root {
+		n.unpromised = true
+		return
 	}
-	p.promote(n)
-}
-
-// promote makes nodes of the choices after n that are probable enough. The others wait: they become more
-// probable as the log comes closer, or the draft has time for them.
-func (p *Proposer) promote(n *node) {
-	bound := p.root.logp + math.Log(p.sendPath())
-	for _, w := range [...]*waiting{&n.first, &n.other} {
-		if w.p > 0 && p.room() && (n.logp+math.Log(w.p) >= bound || n == p.root && w == &n.first) {
-			p.take(n, w)
+	p.add(n, c.Token, p1, c.Q)
+	if p.c.Branches && c.Second >= 0 && c.Second != c.Token && p.room() {
+		if p2 := p.cal.second(c.Confidence); n.logp+math.Log(p2) >= bound {
+			p.add(n, c.Second, p2, nil)
 		}
 	}
 }
 
 // DraftFailed gives a Work back; it will be asked for again.
-func (p *Proposer) DraftFailed(id uint64) { p.given(id) }
-
-// given takes back a node that was given out to be drafted; nil: it was not.
-func (p *Proposer) given(id uint64) *node {
-	i := slices.IndexFunc(p.drafting, func(n *node) bool { return n.id == id })
-	if i < 0 {
-		return nil
+func (p *Proposer) DraftFailed(id uint64) {
+	if p.drafting != nil && p.drafting.id == id {
+		p.drafting = nil
 	}
-	n := p.drafting[i]
-	p.drafting = slices.Delete(p.drafting, i, i+1)
-	return n
 }
 
 // inFlight counts the node numbers beyond the last committed node.
 func (p *Proposer) inFlight() int { return p.sent - (p.root.number + 1) }
 
-// room reports whether one more node fits into the window, beside one for each that is being drafted.
-func (p *Proposer) room() bool { return p.inFlight()+len(p.unsent)+len(p.drafting) < p.c.Window }
+// room reports whether one more node fits into the window.
+func (p *Proposer) room() bool { return p.inFlight()+len(p.unsent) < p.c.Window }
 
-// deeper is how much more a node counts for each position that it is further from the log: the cloud may
-// decide the near ones before anything arrives.
-const deeper = 0.06
-
-// next returns the node that is most worth expanding, nil when there is none: by the probability of its path,
-// and by deeper. A choice that waited becomes a node. For the draft it may be a node whose guess it doubts.
+// next returns the most probable node to expand, nil when there is none. For the draft that may be one
+// whose guess it doubts.
 func (p *Proposer) next(draft bool) *node {
 	if p.finish != NotFinished || p.c.Depth < 0 || !p.room() {
 		return nil
 	}
 	bound := p.root.logp + math.Log(max(p.minPath(), p.c.Worth/p.pay.useful()))
 	var top *node
-	var choice *waiting
-	best := math.Inf(-1)
-	consider := func(n *node, w *waiting, pos int, t Token, logp float64) {
-		value := logp + deeper*float64(pos-p.root.pos)
-		if logp >= bound && value > best && p.draftable(pos, t) {
-			top, choice, best = n, w, value
+	var best float64
+	consider := func(n *node) {
+		doubt := draft && n.guessed && !n.opinion
+		if n.expanded && !doubt || (p.c.MaxLength > 0 && n.pos+1 >= p.c.MaxLength) || (p.c.DraftContext > 0 && n.pos+1 >= p.c.DraftContext) {
+			return
+		}
+		if p.c.Depth > 0 && n.pos+1-len(p.log) >= p.c.Depth {
+			return
+		}
+		logp := n.logp
+		if doubt {
+			logp += n.doubt()
+		}
+		if (n != p.root || doubt) && logp < bound || n != p.root && slices.Contains(p.c.EndTokens, n.token) {
+			return
+		}
+		if top == nil || logp > best {
+			top, best = n, logp
 		}
 	}
-	for i := -1; i < len(p.live); i++ {
-		n, t := p.root, unknownToken
-		if i >= 0 {
-			n = p.live[i]
-			t = n.token
-		}
-		if draft && slices.Contains(p.drafting, n) {
-			continue
-		}
-		if !n.expanded {
-			consider(n, nil, n.pos, t, n.logp)
-		} else if draft && n.guessed && !n.opinion {
-			consider(n, nil, n.pos, t, n.logp+n.doubt())
-		}
-		for _, w := range [...]*waiting{&n.first, &n.other} {
-			if w.p > 0 {
-				consider(n, w, n.pos+1, w.token, n.logp+math.Log(w.p))
-			}
-		}
-	}
-	if choice != nil {
-		return p.take(top, choice)
+	consider(p.root)
+	for _, n := range p.live {
+		consider(n)
 	}
 	return top
-}
-
-// unknownToken stands for the last committed token: the session would have ended with an end token.
-const unknownToken Token = -1
-
-// draftable says whether something may be drafted after the token at this position.
-func (p *Proposer) draftable(pos int, t Token) bool {
-	return (p.c.MaxLength <= 0 || pos+1 < p.c.MaxLength) && (p.c.DraftContext <= 0 || pos+1 < p.c.DraftContext) &&
-		(p.c.Depth <= 0 || pos+1-len(p.log) < p.c.Depth) && !slices.Contains(p.c.EndTokens, t)
 }
 
 // Commit applies a commit. An overlap with the log must agree with it (ErrDiverged); a gap is
@@ -326,7 +286,7 @@ func (p *Proposer) Commit(c Commit) error {
 
 // Ready is what the shell has to do now.
 type Ready struct {
-	Draft []Work   // expand these nodes, in one pass of the draft; each comes back by Drafted or DraftFailed
+	Draft *Work    // expand this node; its result comes back by Drafted or DraftFailed
 	Send  *Propose // send this
 	Ack   int      // send this acknowledgement, 0: none
 	Wake  Time     // call Ready again at this time at the latest, 0: no need
@@ -339,21 +299,10 @@ func (p *Proposer) Ready(now Time) Ready {
 	if p.finish != NotFinished {
 		return r
 	}
-	if p.revisit {
-		p.revisit = false
-		p.promote(p.root)
-		for _, n := range p.live[:len(p.live):len(p.live)] {
-			p.promote(n)
-		}
-	}
-	if len(p.drafting) == 0 && !p.c.GuessOnly && p.pay.drafting(len(p.log)) {
-		for len(r.Draft) < max(1, p.c.Batch) {
-			n := p.next(true)
-			if n == nil {
-				break
-			}
-			p.drafting = append(p.drafting, n)
-			r.Draft = append(r.Draft, Work{ID: n.id, Path: n.path(p.root)})
+	if p.drafting == nil && !p.c.GuessOnly && p.pay.drafting(len(p.log)) {
+		if n := p.next(true); n != nil {
+			p.drafting = n
+			r.Draft = &Work{ID: n.id, Path: n.path(p.root)}
 		}
 	}
 	if !p.linked {
@@ -382,40 +331,18 @@ func (p *Proposer) Ready(now Time) Ready {
 // on the way is waited for.
 func (p *Proposer) flushAt(now Time) (Time, bool) {
 	if len(p.unsent) == 0 || p.inFlight() >= p.c.Window {
-		p.due = 0
 		return 0, false
 	}
 	at, timed := Time(0), false
 	if p.thrifty() {
-		if at, timed = p.way.boundary(now); p.due > 0 && now >= p.due { // timers are late
-			at = now
-		}
-		p.due = at
+		at, timed = p.way.boundary(now)
 	}
-	if !timed && len(p.drafting) > 0 {
-		if p.perToken < p.c.Gap {
-			at = p.flushed + p.c.Gap
-		}
-		if p.unsentWorth() < flushWorth {
-			at = p.flushed + flushLull
-		}
+	if !timed && p.drafting != nil && p.perToken < p.c.Gap {
+		at = p.flushed + p.c.Gap
 	}
 	after := p.way.earliest(p.flushed)
 	p.held = timed && at > now || after > now
 	return max(now, at, after), true
-}
-
-// Nodes that are hardly worth a message of their own wait for others, but not for ever.
-const (
-	flushWorth = 0.1 // sum of path probabilities
-	flushLull  = 30 * time.Millisecond
-)
-
-func (p *Proposer) unsentWorth() (sum float64) {
-	for _, n := range p.unsent {
-		sum += math.Exp(n.logp - p.root.logp)
-	}
-	return sum
 }
 
 // thrifty says whether to save bytes: when asked to, and while proposals pile up before a thin link.
@@ -428,9 +355,6 @@ func (p *Proposer) minPath() float64 {
 	}
 	return p.c.MinPath
 }
-
-// sendPath is the path probability from which on a choice is sent before it is drafted on from.
-func (p *Proposer) sendPath() float64 { return max(p.c.SendPath, p.minPath()) }
 
 // flush turns the unsent nodes, as far as the window goes, into one message.
 func (p *Proposer) flush(now Time) *Propose {
@@ -458,7 +382,7 @@ func (p *Proposer) flush(now Time) *Propose {
 		m.Parents = nil
 	}
 	p.unsent = slices.Delete(p.unsent, 0, fit)
-	p.flushed, p.due = now, 0
+	p.flushed = now
 	p.way.note(now)
 	p.stats.Sent += len(m.Tokens)
 	p.stats.Messages++

@@ -153,8 +153,8 @@ func (tr *trace) cut() string  { tr.edge.LinkDown(); return "" }
 func (tr *trace) ready() string {
 	r := tr.edge.Ready(tr.time("now"))
 	var out []string
-	for _, w := range r.Draft {
-		out = append(out, fmt.Sprintf("draft after %v", append([]Token{}, w.Path...)))
+	if r.Draft != nil {
+		out = append(out, fmt.Sprintf("draft after %v", append([]Token{}, r.Draft.Path...)))
 	}
 	if r.Ack > 0 {
 		out = append(out, fmt.Sprintf("ack %d", r.Ack))
@@ -180,20 +180,20 @@ func proposalString(m *Propose) string {
 }
 
 func (tr *trace) drafted() string {
-	if len(tr.edge.drafting) == 0 {
+	if tr.edge.drafting == nil {
 		return "nothing was asked for"
 	}
 	c := Choice{Token: Token(tr.num("token")), Second: -1, Confidence: float32(tr.real("confidence"))}
 	if tr.has("second") {
 		c.Second = Token(tr.num("second"))
 	}
-	tr.edge.Drafted(tr.edge.drafting[0].id, c, tr.time("took"))
+	tr.edge.Drafted(tr.edge.drafting.id, c, tr.time("took"))
 	return ""
 }
 
 func (tr *trace) draftFailed() string {
-	if len(tr.edge.drafting) > 0 {
-		tr.edge.DraftFailed(tr.edge.drafting[0].id)
+	if tr.edge.drafting != nil {
+		tr.edge.DraftFailed(tr.edge.drafting.id)
 	}
 	return ""
 }

@@ -7,34 +7,26 @@ import (
 
 // node is a drafted token. Its place in the tree says which log it continues.
 type node struct {
-	id       uint64
-	token    Token
-	pos      int
-	number   int // within the epoch; -1: not sent
-	parent   *node
-	kids     []*node
-	logp     float64 // path probability, relative to the first root
-	p        float64 // probability given the parent
-	raw      float32 // the confidence its own expansion reported
-	second   Token   // the runner-up of its expansion
-	firstTok Token
-	q        *Sparse // what it was drawn from; nil: a point mass
-	expanded bool
-	dead     bool
-	everSent bool
-	first    waiting // choices of its expansion that are no nodes yet
-	other    waiting
-	guessed  bool    // expanded by Guess
-	sure     float64 // the probability of what was guessed
-	opinion  bool    // guessed, and the draft was asked, too
-	passed   bool    // committed
-}
-
-// waiting is a choice that is too improbable to be a node yet; the zero value is none.
-type waiting struct {
-	token Token
-	p     float64 // probability given the node it follows
-	q     *Sparse // what it was drawn from
+	id         uint64
+	token      Token
+	pos        int
+	number     int // within the epoch; -1: not sent
+	parent     *node
+	kids       []*node
+	logp       float64 // path probability, relative to the first root
+	p          float64 // probability given the parent
+	raw        float32 // the confidence its own expansion reported
+	second     Token   // the runner-up of its expansion
+	firstTok   Token
+	q          *Sparse // what it was drawn from; nil: a point mass
+	expanded   bool
+	dead       bool
+	everSent   bool
+	unpromised bool    // its expansion was withheld as improbable
+	guessed    bool    // expanded by Guess
+	sure       float64 // the probability of what was guessed
+	opinion    bool    // guessed, and the draft was asked, too
+	passed     bool    // committed
 }
 
 // Pending returns the most probable drafted continuation that has no verdict yet.
@@ -66,21 +58,13 @@ func (p *Proposer) Drafts() []Draft {
 	return out
 }
 
-// take makes a node of a choice that waits after n.
-func (p *Proposer) take(n *node, w *waiting) *node {
-	c := *w
-	*w = waiting{}
-	return p.add(n, c.token, c.p, c.q)
-}
-
-func (p *Proposer) add(parent *node, t Token, prob float64, q *Sparse) *node {
+func (p *Proposer) add(parent *node, t Token, prob float64, q *Sparse) {
 	p.nextID++
 	n := &node{id: p.nextID, token: t, q: q, pos: parent.pos + 1, number: -1, parent: parent, p: prob,
 		logp: parent.logp + math.Log(prob), firstTok: -1}
 	parent.kids = append(parent.kids, n)
 	p.live = append(p.live, n)
 	p.unsent = append(p.unsent, n)
-	return n
 }
 
 // advance moves the root along one committed token.
@@ -137,7 +121,9 @@ func (p *Proposer) prune(agreed, accepted int) {
 	p.root.parent = nil
 	p.root.dead = false
 	p.unsent = slices.DeleteFunc(p.unsent, func(n *node) bool { return n.dead || n == p.root })
-	p.revisit = true
+	if p.root.unpromised && len(p.root.kids) == 0 {
+		p.root.expanded, p.root.unpromised, p.root.guessed, p.root.opinion = false, false, false, false // withheld as improbable, wanted now
+	}
 	p.pay.observe(agreed, min(accepted, agreed), decided, len(p.log))
 	if p.root.number < 0 {
 		p.newEpoch()

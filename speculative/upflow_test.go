@@ -129,30 +129,3 @@ func TestSilentCloudHoldsNothingBack(t *testing.T) {
 		t.Errorf("an age of years gives a trip of %s", u.trip)
 	}
 }
-
-// A thrifty edge sends when its timer rings, although timers ring late and the moment has passed by then.
-func TestLateTimerSends(t *testing.T) {
-	p := NewProposer(ProposerConfig{Thrifty: true, MaxLength: 1000}, []Token{1})
-	p.LinkUp(0)
-	sent, heard, age := 0, 0, 0*ms
-	for tick := range Time(4000) {
-		now := tick*ms + ms/3
-		if tick%40 == 0 {
-			c := Commit{Start: len(p.Log()), Tokens: []Token{Token(tick)}, Fates: []Fate{RunAhead}, Score: 40 * ms, Heard: heard, Age: age}
-			if err := p.Commit(c); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r := p.Ready(now)
-		if r.Send != nil {
-			sent++
-			heard, age = sent, 5*ms // roughly
-		}
-		if len(r.Draft) > 0 {
-			p.Drafted(r.Draft[0].ID, Choice{Token: Token(tick) + 5000, Second: -1, Confidence: 0.5}, ms)
-		}
-	}
-	if sent < 20 { // drafts that are always wrong are given up in between
-		t.Errorf("in 100 steps %d proposals were sent", sent)
-	}
-}

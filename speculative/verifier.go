@@ -49,13 +49,11 @@ type Verifier struct {
 	wait      Time // since when
 	silent    bool // no proposal came while it was, nor since: not waited for again
 	earned    float64
-	tokens    int          // committed by this verifier
-	passes    int          // made by this verifier
-	trust     trust        // in what the edge tells of its drafts
-	ownTrust  trust        // in what Own tells of its guesses
-	own       []*vnode     // of the last Offer, while they hold
-	guessed   *calibration // of the cloud's draft; nil: there is none
-	advanced  bool         // it has been lent what the first drafts take
+	tokens    int      // committed by this verifier
+	passes    int      // made by this verifier
+	trust     trust    // in what the edge tells of its drafts
+	ownTrust  trust    // in what Own tells of its guesses
+	own       []*vnode // of the last Offer, while they hold
 	keep      []int32
 	gapMean   time.Duration // smoothed time between a commit and the next proposal
 	committed Time          // when the last commit was made
@@ -85,9 +83,6 @@ func NewVerifier(c VerifierConfig, log []Token) *Verifier {
 	}
 	v := &Verifier{c: c, log: slices.Clone(log), acked: len(log), ender: NewEnder(c.Ending), trust: newTrust(), ownTrust: newTrust()}
 	v.nodes = nodeSet{window: c.Window, chains: c.Chains, epoch: -1}
-	if v.c.Own.Draft = c.Own.Draft && c.Own.Guess != nil; v.c.Own.Draft {
-		v.guessed = c.Own.Before.begin()
-	}
 	for i := c.PromptLength; i < len(log); i++ {
 		v.fates = append(v.fates, FateUnknown)
 		if v.finish = v.ender.Push(log[i], i+1); v.finish != NotFinished {
@@ -141,9 +136,6 @@ func (v *Verifier) Replay(from int) (Commit, bool) {
 // was committed beyond it.
 func (v *Verifier) Adopt(old *Verifier) {
 	v.usage = old.usage
-	if v.guessed != nil && old.guessed != nil {
-		v.guessed = old.guessed
-	}
 	if v.c.PromptLength != old.c.PromptLength {
 		return // another request under the same name
 	}
@@ -236,7 +228,6 @@ type Offer struct {
 	Own     []float64 // likewise of the cloud's own proposals, which follow all of those
 	Ready   bool      // false: nothing to run now
 	Wake    Time      // when that changes by itself, 0: not by time
-	Wish    *Wish     // what the cloud's draft could add; nil: nothing
 }
 
 // Offer returns what the session has to run. ratio is (step cost + cost per position) / cost per
@@ -252,21 +243,19 @@ func (v *Verifier) Offer(now Time, ratio float64) Offer {
 	if n := len(v.log) - 1 - v.held; n > 0 {
 		return Offer{Prefill: n, Ready: true}
 	}
-	v.advance(ratio)
 	limit := max(0, int(v.earned+0.02*ratio))
 	nodes := v.nodes.candidates(v.c.Ending.MaxLength)
 	nodes = nodes[:min(len(nodes), limit, room-1)]
-	drafted, wish := v.suggest(nodes, min(limit, room-1)-len(nodes), ratio)
-	v.own = drafted
+	v.own = v.suggest(nodes, min(limit, room-1)-len(nodes), ratio)
 	own := values(v.own, 1)
 	if len(nodes) == 0 {
 		at := v.runAheadAt(now, own)
 		v.offered = now
-		return Offer{Ready: at <= now, Wake: at, Own: own, Wish: wish}
+		return Offer{Ready: at <= now, Wake: at, Own: own}
 	}
 	if at := v.gatherUntil(now, nodes); at > now {
 		return Offer{Wake: at}
 	}
 	v.offered = now
-	return Offer{Ready: true, Values: values(nodes, v.trust.of()), Own: own, Wish: wish} // an edge that boasts is believed less
+	return Offer{Ready: true, Values: values(nodes, v.trust.of()), Own: own} // an edge that boasts is believed less
 }

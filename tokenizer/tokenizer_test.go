@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/outrider-llm/outrider/gguf"
 	"github.com/outrider-llm/outrider/models"
@@ -196,7 +195,7 @@ func TestSentencePiece(t *testing.T) {
 
 func FuzzRoundTrip(f *testing.F) {
 	bpe, spm := demo(f), spmModel(f)
-	for _, s := range []string{"", "Hello, world", "  \n\t x", "\xff\xfe", "🥊🥊", "'s '\u017fT 12345", "\xe6 "} {
+	for _, s := range []string{"", "Hello, world", "  \n\t x", "\xff\xfe", "🥊🥊", "'s '\u017fT 12345"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -216,8 +215,7 @@ func FuzzRoundTrip(f *testing.F) {
 			if k == bpe {
 				want = normalize(s)
 			}
-			// As in llama.cpp, SentencePiece takes broken UTF-8 for as long as its first byte says, a space behind it included.
-			if string(raw) != want && !(k == spm && (strings.Contains(s, spaceMark) || !utf8.ValidString(s))) {
+			if string(raw) != want && !(k == spm && strings.Contains(s, spaceMark)) {
 				t.Fatalf("%q came back as %q", want, raw)
 			}
 			for _, p := range ids {

@@ -43,10 +43,6 @@ func readPEM(path, kind string) (blocks [][]byte, err error) {
 	if err != nil {
 		return nil, certError("%w", err)
 	}
-	return decodePEM(path, kind, text)
-}
-
-func decodePEM(path, kind string, text []byte) (blocks [][]byte, err error) {
 	for b, rest := pem.Decode(text); b != nil; b, rest = pem.Decode(rest) {
 		if b.Type == kind {
 			blocks = append(blocks, b.Bytes)
@@ -64,10 +60,7 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseCertificates(path, blocks)
-}
-
-func parseCertificates(path string, blocks [][]byte) (out []*x509.Certificate, err error) {
+	var out []*x509.Certificate
 	for _, b := range blocks {
 		c, err := x509.ParseCertificate(b)
 		if err != nil {

@@ -144,11 +144,7 @@ func readCRL(path string, cas []*x509.Certificate) (*x509.RevocationList, error)
 	if err != nil {
 		return nil, err
 	}
-	return parseCRL(path, blocks[0], cas)
-}
-
-func parseCRL(path string, der []byte, cas []*x509.Certificate) (*x509.RevocationList, error) {
-	list, err := x509.ParseRevocationList(der)
+	list, err := x509.ParseRevocationList(blocks[0])
 	if err != nil {
 		return nil, certError("%s: %w", path, err)
 	}

@@ -6,9 +6,7 @@
 // kv_tokens (16777216), trees (true), seed (0), agreement (1: the target), second (0.5: how often the
 // second choice is right where the first is wrong), spread (0: the probability of agreement varies
 // evenly around its mean; k: it is drawn from Beta(mean k, (1-mean) k) and told as it is), end_after (generated tokens until the end token,
-// 0: never), text (bytes: token t spells the byte (t-1) mod 256, so that constraints work; none), name;
-// times: load, step (per pass), sequence and position (more per segment and row), exact (true: to a tenth of
-// a millisecond where the system is; timers may be a whole one late);
+// 0: never), text (bytes: token t spells the byte (t-1) mod 256, so that constraints work; none), name; times: load, step (per pass), sequence and position (more per segment and row);
 // faults: fail_load (the error's text), fail_after (the process exits in the pass after so many),
 // panic_after (likewise, by a panic).
 //
@@ -64,7 +62,7 @@ func Load(ctx context.Context, _ string, opts map[string]string, progress func(f
 		if progress != nil {
 			progress(float32(i) / 10)
 		}
-		if err := sleep(ctx, o.load/10, false); err != nil {
+		if err := sleep(ctx, o.load/10); err != nil {
 			return nil, err
 		}
 	}
@@ -81,15 +79,9 @@ func Load(ctx context.Context, _ string, opts map[string]string, progress func(f
 	return e, nil
 }
 
-func sleep(ctx context.Context, d time.Duration, exact bool) error {
+func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
-	}
-	if exact {
-		if !SleepUntil(ctx.Done(), time.Now().Add(d)) {
-			return ctx.Err()
-		}
-		return nil
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -127,7 +119,7 @@ func (e *Engine) pass(ctx context.Context, sequences, rows int) error {
 	if e.o.panicAfter > 0 && n > e.o.panicAfter {
 		panic(fmt.Sprintf("the mock engine panics after %d passes, as it was told", e.o.panicAfter))
 	}
-	return sleep(ctx, e.o.step+time.Duration(sequences)*e.o.sequence+time.Duration(rows)*e.o.position, e.o.exact)
+	return sleep(ctx, e.o.step+time.Duration(sequences)*e.o.sequence+time.Duration(rows)*e.o.position)
 }
 
 // Forward implements backend.Model.

@@ -24,7 +24,7 @@ type options struct {
 	table               []float64 // of agreement, when spread is set
 	endAfter, failAfter int
 	panicAfter          int
-	trees, exact        bool
+	trees               bool
 
 	load, step, sequence, position time.Duration
 	failLoad                       string
@@ -67,10 +67,6 @@ func parse(in map[string]string) (options, error) {
 			return nil
 		},
 		"fail_load": text(&o.failLoad),
-		"exact": func(v string) (err error) {
-			o.exact, err = strconv.ParseBool(v)
-			return err
-		},
 		"trees": func(v string) (err error) {
 			o.trees, err = strconv.ParseBool(v)
 			return err

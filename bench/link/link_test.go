@@ -75,10 +75,8 @@ func roundTrip(t *testing.T, conn net.Conn) time.Duration {
 
 func TestDataIsDelayedAndIntact(t *testing.T) {
 	const rtt = 40 * time.Millisecond
-	begin := time.Now()
 	k, conn := open(t, Config{RTT: rtt, Jitter: 3 * time.Millisecond})
-	roundTrip(t, conn)
-	if d := time.Since(begin); d < 2*rtt { // from the dialling on: this may be delayed between the two
+	if d := roundTrip(t, conn); d < 2*rtt {
 		t.Errorf("the first exchange took %s, the handshake and it need %s", d, 2*rtt)
 	}
 	if d := roundTrip(t, conn); d < rtt {

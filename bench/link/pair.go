@@ -4,8 +4,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/outrider-llm/outrider/backend/mock"
 )
 
 // pair is one connection: the accepted half and the dialled one.
@@ -52,7 +50,18 @@ func (p *pair) end(abrupt bool) {
 
 // sleepUntil waits, false when the pair was reset.
 func (p *pair) sleepUntil(t time.Time) bool {
-	return time.Until(t) <= 0 || mock.SleepUntil(p.done, t)
+	d := time.Until(t)
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.done:
+		return false
+	}
 }
 
 // chunk is data in flight; nil data is the end of the stream.

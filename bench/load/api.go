@@ -140,7 +140,6 @@ func (c *APIConfig) client(n int, k kind) *apiClient {
 		if t, ok := conn.(*net.TCPConn); ok && k == slow {
 			err = t.SetReadBuffer(2048) // the edge's writes have to wait
 		}
-		x.conn = conn
 		return conn, err
 	}}}
 	return x

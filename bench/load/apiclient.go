@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -20,14 +19,7 @@ type apiClient struct {
 	kind  kind
 	n     int
 	wait  time.Duration
-	leave int            // a vanishing client goes after so many tokens
-	body  map[string]any // of a chat; nil: one of two requests by n
-	want  func(*apiClient) error
-
-	reset bool     // when it goes, with a reset
-	conn  net.Conn // the last one
-	text  strings.Builder
-	ids   []int
+	leave int // a vanishing client goes after so many tokens
 
 	begun, first, last time.Time
 	gap                time.Duration // longest wait for a token, the first included
@@ -59,9 +51,7 @@ func (x *apiClient) ask(ctx context.Context) (*http.Response, error) {
 	body := map[string]any{"stream": true, "stream_options": map[string]any{"include_usage": true}, "max_tokens": x.c.Tokens,
 		"outrider": map[string]any{"tokens": true, "progress": true, "ignore_end": true}}
 	path := "/v1/chat/completions"
-	if x.body != nil {
-		body = x.body
-	} else if x.n%2 == 0 {
+	if x.n%2 == 0 {
 		body["messages"] = []map[string]string{{"role": "user", "content": fmt.Sprintf("Client %d asks for a story.", x.n)}}
 	} else {
 		path = "/v1/completions"
@@ -108,7 +98,6 @@ func (x *apiClient) read(ctx context.Context, body io.Reader) error {
 			return err
 		}
 		if x.kind == vanishing && x.tokens >= x.leave {
-			x.hangUp()
 			return nil
 		}
 	}
@@ -122,7 +111,6 @@ func (x *apiClient) event(data string) error {
 	var v struct {
 		Error   *struct{ Message string }
 		Choices []struct {
-			Delta  struct{ Content string }
 			Finish string `json:"finish_reason"`
 		}
 		Outrider struct{ Tokens []struct{ ID int } }
@@ -135,10 +123,6 @@ func (x *apiClient) event(data string) error {
 	}
 	for _, c := range v.Choices {
 		x.finish += c.Finish
-		x.text.WriteString(c.Delta.Content)
-	}
-	for _, t := range v.Outrider.Tokens {
-		x.ids = append(x.ids, t.ID)
 	}
 	if len(v.Outrider.Tokens) == 0 {
 		return nil
@@ -153,9 +137,6 @@ func (x *apiClient) event(data string) error {
 }
 
 func (x *apiClient) check() error {
-	if x.want != nil {
-		return x.want(x)
-	}
 	if x.tokens != x.c.Tokens || x.finish != "length" {
 		return fmt.Errorf("got %d tokens and finish reason %q, want %d and length", x.tokens, x.finish, x.c.Tokens)
 	}

@@ -15,8 +15,8 @@ type Process struct {
 	Heap       Span    `json:"heap_mb"`
 	Goroutines Span    `json:"goroutines"`
 
-	schedule, delivery Quantiles
-	own                float64 // CPU seconds of the process that measures
+	schedule Quantiles
+	own      float64 // CPU seconds of the process that measures
 }
 
 // SlowestClient is the steady client with the most time per token.

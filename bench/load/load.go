@@ -34,10 +34,6 @@ type Config struct {
 	Seed        uint64
 	Tenants     []Tenant      // whose sessions they are, in turn by their numbers of sessions; default: nobody's
 	Ramp        time.Duration // the sessions' starts are spread over this time
-	// Steady: the cloud's figures and the tokens a second are those of the time in which all sessions were under
-	// way: from when all had spoken until the first one ended.
-	Steady bool
-	Waited func() float64 // seconds that the cloud's threads waited for a core so far; nil: not known
 }
 
 // Tenant has so many of the sessions.
@@ -95,7 +91,6 @@ type runner struct {
 	clients    []outriderv1.DecodeServiceClient
 	vocabulary string
 	scripts    []*script
-	gauge      *gauge // nil while the scripts are learnt
 }
 
 // Run opens all sessions, waits until they have ended and reports. The error says that nothing could
@@ -118,39 +113,19 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	if err := r.learn(ctx); err != nil {
 		return Report{}, err
 	}
-	r.gauge = newGauge(c.Sessions)
+	if err := w.begin(ctx); err != nil {
+		return Report{}, err
+	}
 	begin := time.Now()
-	var results []*session
-	var p Process
-	rep := Report{}
-	if c.Steady {
-		var running sync.WaitGroup
-		running.Go(func() { results = r.sessions(ctx) })
-		s, ok, err := r.steady(ctx, w)
-		running.Wait()
-		rep = c.report(results, time.Since(begin))
-		if err != nil {
-			return rep, err
-		}
-		if !ok {
-			return rep, fmt.Errorf("load: the %d sessions were never under way all at once: let them run longer (%s)", c.Sessions, rep.FirstError)
-		}
-		p, rep.SteadySeconds, rep.Waited = s.Process, s.seconds, s.waited
-		rep.TokensPerSecond, rep.CPUMicrosPerToken = float64(s.tokens)/s.seconds, share(p.CPUSeconds*1e6, float64(s.tokens))
-	} else {
-		if err := w.begin(ctx); err != nil {
-			return rep, err
-		}
-		results = r.sessions(ctx)
-		rep = c.report(results, time.Since(begin))
-		if p, err = w.end(ctx); err != nil {
-			return rep, err
-		}
-		rep.CPUMicrosPerToken = share(p.CPUSeconds*1e6, float64(rep.Tokens))
+	results := r.sessions(ctx)
+	rep := c.report(results, time.Since(begin))
+	p, err := w.end(ctx)
+	if err != nil {
+		return rep, err
 	}
 	hangUp()
 	err = w.settle(ctx, &p, settleTime)
-	rep.Delivery = p.delivery
+	rep.CPUMicrosPerToken = share(p.CPUSeconds*1e6, float64(rep.Tokens))
 	rep.Schedule, rep.CloudCPU, rep.OwnCPU = p.schedule, p.CPUSeconds, p.own
 	rep.Memory, rep.Heap, rep.Goroutines = p.Memory, p.Heap, p.Goroutines
 	return rep, err

@@ -50,13 +50,8 @@ type Report struct {
 	Tenants map[string]TenantReport `json:"tenants,omitempty"`
 
 	CPUMicrosPerToken float64 `json:"cpu_us_per_token"`
-	// What a target waits for its cloud between two steps, ms (see outrider_cloud_schedule_seconds), and the time
-	// from a step's end until a commit is with the transport (outrider_cloud_delivery_seconds).
+	// The cloud's own work for a step, ms (see outrider_cloud_schedule_seconds).
 	Schedule Quantiles `json:"schedule_ms"`
-	Delivery Quantiles `json:"delivery_ms"`
-	// With Config.Steady: how long the run was, and the seconds that the cloud's threads waited for a core then.
-	SteadySeconds float64 `json:"steady_s,omitempty"`
-	Waited        float64 `json:"waited_for_a_core_s,omitempty"`
 	// CPU seconds of the cloud's process and of the one that plays the edges.
 	CloudCPU   float64 `json:"cloud_cpu_s"`
 	OwnCPU     float64 `json:"edges_cpu_s"`
@@ -184,11 +179,7 @@ func (r Report) String() string {
 	}
 	if r.Goroutines.Before > 0 {
 		line("cloud CPU", "%.1f us per committed token; %.1f s in all, the edges played here took %.1f s", r.CPUMicrosPerToken, r.CloudCPU, r.OwnCPU)
-		line("scheduling, ms", "p50 %.2f  p95 %.2f  p99 %.2f between two steps of the target", r.Schedule.P50, r.Schedule.P95, r.Schedule.P99)
-		line("delivery, ms", "p50 %.2f  p95 %.2f  p99 %.2f from a step's end to the transport", r.Delivery.P50, r.Delivery.P95, r.Delivery.P99)
-		if r.SteadySeconds > 0 {
-			line("steady for", "%.1f s, in which the cloud's threads waited %.2f s for a core", r.SteadySeconds, r.Waited)
-		}
+		line("scheduling, ms", "p50 %.2f  p95 %.2f  p99 %.2f of the cloud's own work per step", r.Schedule.P50, r.Schedule.P95, r.Schedule.P99)
 		line("cloud memory", "%.0f MB before, %.0f at most, %.0f after (heap %.0f, %.0f, %.0f)", r.Memory.Before, r.Memory.Peak,
 			r.Memory.After, r.Heap.Before, r.Heap.Peak, r.Heap.After)
 		line("cloud goroutines", "%.0f before, %.0f at most, %.0f after", r.Goroutines.Before, r.Goroutines.Peak, r.Goroutines.After)

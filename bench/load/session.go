@@ -33,7 +33,6 @@ type session struct {
 	depth     int
 	wait      time.Duration
 	tenant    string
-	gauge     *gauge
 
 	log    []uint32
 	acked  int
@@ -58,14 +57,13 @@ const (
 func (r *runner) newSession(i int, s *script) *session {
 	id := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, r.c.Seed), uint64(i))
 	return &session{script: s, rng: rand.New(rand.NewPCG(r.c.Seed, uint64(i)<<32)), agreement: r.c.Agreement, depth: r.c.Depth,
-		log: slices.Clone(s.prompt), gauge: r.gauge,
+		log: slices.Clone(s.prompt),
 		open: &outriderv1.Open{Session: id, Model: r.c.Model, Vocabulary: r.vocabulary, PromptLength: uint32(len(s.prompt)),
 			MaxLength: uint32(len(s.prompt) + r.c.Tokens), IgnoreEnd: true, Sampling: &outriderv1.Sampling{Temperature: 1, Seed: s.seed}}}
 }
 
 // run speaks until the session has ended; where the cloud says when to try again it does.
 func (s *session) run(ctx context.Context, c outriderv1.DecodeServiceClient) {
-	defer s.gauge.ended()
 	if s.err = sleep(ctx, s.wait); s.err != nil {
 		return
 	}
@@ -161,7 +159,6 @@ func (s *session) commit(c *outriderv1.Commit) error {
 		return fmt.Errorf("a commit at %d does not continue a log of %d", c.GetStart(), len(s.log))
 	}
 	s.last = time.Now()
-	s.gauge.took(len(c.GetTokens()), s.first.IsZero())
 	if s.first.IsZero() {
 		s.first = s.last
 	}

@@ -14,9 +14,8 @@ import (
 
 // sample is what a process says of itself.
 type sample struct {
-	cpu, rss, heap, goroutines, descriptors float64
-
-	schedule, delivery buckets
+	cpu, rss, heap, goroutines float64
+	schedule                   buckets
 }
 
 // watcher reads a process's metrics before, during and after a run. With no admin address it does
@@ -65,16 +64,13 @@ func (w *watcher) read(ctx context.Context) (s sample, err error) {
 		return s, fmt.Errorf("load: cannot read a process's metrics at %s: %w", w.url, err)
 	}
 	for name, v := range map[string]*float64{"process_cpu_seconds_total": &s.cpu, "process_resident_memory_bytes": &s.rss,
-		"go_memstats_heap_inuse_bytes": &s.heap, "go_goroutines": &s.goroutines, "process_open_fds": &s.descriptors} {
+		"go_memstats_heap_inuse_bytes": &s.heap, "go_goroutines": &s.goroutines} {
 		for _, m := range families[name].GetMetric() {
 			*v = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
 	for _, m := range families["outrider_cloud_schedule_seconds"].GetMetric() {
 		s.schedule.add(m.GetHistogram())
-	}
-	for _, m := range families["outrider_cloud_delivery_seconds"].GetMetric() {
-		s.delivery.add(m.GetHistogram())
 	}
 	return s, nil
 }
@@ -126,8 +122,7 @@ func (w *watcher) end(ctx context.Context) (p Process, err error) {
 		return p, err
 	}
 	w.raise(s)
-	return Process{CPUSeconds: s.cpu - w.start.cpu, own: ownCPU() - w.own, schedule: s.schedule.since(w.start.schedule).millis(), delivery: s.delivery.since(w.start.delivery).millis(),
-		Memory:     Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6},
+	return Process{CPUSeconds: s.cpu - w.start.cpu, own: ownCPU() - w.own, schedule: s.schedule.since(w.start.schedule).millis(), Memory: Span{Before: w.base.rss / 1e6, Peak: w.peak.rss / 1e6},
 		Heap:       Span{Before: w.base.heap / 1e6, Peak: w.peak.heap / 1e6},
 		Goroutines: Span{Before: w.base.goroutines, Peak: w.peak.goroutines}}, nil
 }

@@ -13,11 +13,7 @@ func (s *Summary) kind(r *sweep.Record, settings ...string) string {
 	var parts []string
 	for _, k := range settings {
 		if slices.Contains(s.Varying, k) && r.Settings[k] != "" {
-			v := r.Settings[k]
-			if k == "drafter" {
-				v = drafterOf(r)
-			}
-			parts = append(parts, k+" "+v)
+			parts = append(parts, k+" "+r.Settings[k])
 		}
 	}
 	if len(parts) == 0 {
@@ -26,35 +22,11 @@ func (s *Summary) kind(r *sweep.Record, settings ...string) string {
 	return strings.Join(parts, " · ")
 }
 
-// maxSeries of a plot that can be told apart.
-const maxSeries = 8
-
-// rules are those of which there is a plot each: all in one (empty) unless that would hold too many series.
-func (s *Summary) rules() []string {
-	if names, _ := s.split("", "rule", "drafter"); len(names) <= maxSeries {
-		return []string{""}
-	}
-	seen := map[string]bool{}
-	for _, r := range s.all {
-		if r.Way == sweep.Outrider {
-			seen[ruleOf(&r)] = true
-		}
-	}
-	return sortedKeys(seen)
-}
-
-func titled(title, rule string) string {
-	if rule == "" {
-		return title
-	}
-	return title + ", rule " + rule
-}
-
-// split sorts Outrider's records of a rule (empty: of all) by kind.
-func (s *Summary) split(rule string, settings ...string) (names []string, by map[string][]sweep.Record) {
+// split sorts Outrider's records by kind.
+func (s *Summary) split(settings ...string) (names []string, by map[string][]sweep.Record) {
 	by = map[string][]sweep.Record{}
 	for _, r := range s.all {
-		if r.Way == sweep.Outrider && r.Settings["drafter"] != "none" && (rule == "" || ruleOf(&r) == rule) {
+		if r.Way == sweep.Outrider && r.Settings["drafter"] != "none" {
 			k := s.kind(&r, settings...)
 			by[k] = append(by[k], r)
 		}
@@ -64,13 +36,9 @@ func (s *Summary) split(rule string, settings ...string) (names []string, by map
 }
 
 func (s *Summary) plots() (out []template.HTML) {
-	all := []*plot{s.overRTT(), s.pareto("target passes per token", func(g *Group) Value { return g.Passes }),
-		s.pareto("scored positions per token", func(g *Group) Value { return g.Positions })}
-	for _, rule := range s.rules() {
-		all = append(all, s.byPosition(rule), s.byTask(rule), s.byTemperature(titled("Acceptance rate", rule), "accepted / judged", rule, acceptance, 1),
-			s.byTemperature(titled("Mean acceptance length", rule), "tokens committed per pass with a proposal", rule, lengthOf, 0))
-	}
-	for _, p := range all {
+	for _, p := range []*plot{s.overRTT(), s.pareto("target passes per token", func(g *Group) Value { return g.Passes }),
+		s.pareto("scored positions per token", func(g *Group) Value { return g.Positions }), s.byPosition(), s.byTask(),
+		s.byTemperature("Acceptance rate", "accepted / judged", acceptance, 1), s.byTemperature("Mean acceptance length", "tokens committed per pass with a proposal", lengthOf, 0)} {
 		if h := p.svg(); h != "" {
 			out = append(out, h)
 		}
@@ -157,9 +125,6 @@ func (s *Summary) overRTT() *plot {
 			add(wayOf(&r), r)
 		}
 	}
-	if len(rtts) < 2 {
-		lines = nil // one column of points says nothing
-	}
 	for _, l := range lines {
 		out := series{name: l.name, line: true}
 		for t, records := range l.at {
@@ -219,13 +184,10 @@ func positions(records []sweep.Record) (hits, judged [places]float64) {
 	return hits, judged
 }
 
-func (s *Summary) byPosition(rule string) *plot {
-	p := &plot{title: titled("Acceptance by position (95 % of a rate)", rule), x: "k-th drafted token after the target's last own one", y: "accepted, given those before it were",
+func (s *Summary) byPosition() *plot {
+	p := &plot{title: "Acceptance by position (95 % of a rate)", x: "k-th drafted token after the target's last own one", y: "accepted, given those before it were",
 		fromZero: true, most: 1}
-	names, by := s.split(rule, "rule", "drafter", "temperature")
-	if len(names) > maxSeries {
-		names, by = s.split(rule, "rule", "drafter")
-	}
+	names, by := s.split("rule", "drafter", "temperature")
 	for _, n := range names {
 		hits, judged := positions(by[n])
 		l := series{name: n, line: true}
@@ -240,9 +202,9 @@ func (s *Summary) byPosition(rule string) *plot {
 	return p
 }
 
-func (s *Summary) byTask(rule string) *plot {
-	p := &plot{title: titled("Acceptance by task (95 % over prompts)", rule), x: "task", y: "accepted / judged", categories: s.Tasks, fromZero: true, most: 1}
-	names, by := s.split(rule, "rule", "drafter")
+func (s *Summary) byTask() *plot {
+	p := &plot{title: "Acceptance by task (95 % over prompts)", x: "task", y: "accepted / judged", categories: s.Tasks, fromZero: true, most: 1}
+	names, by := s.split("rule", "drafter")
 	for _, n := range names {
 		l := series{name: n}
 		for i, task := range s.Tasks {
@@ -261,10 +223,10 @@ func (s *Summary) byTask(rule string) *plot {
 	return p
 }
 
-func (s *Summary) byTemperature(title, y, rule string, of func([]sweep.Record) Value, most float64) *plot {
+func (s *Summary) byTemperature(title, y string, of func([]sweep.Record) Value, most float64) *plot {
 	p := &plot{title: title + " by temperature (95 % over prompts)", x: "temperature", y: y, fromZero: true, most: most}
 	p.categories = s.temperatures()
-	names, by := s.split(rule, "rule", "drafter")
+	names, by := s.split("rule", "drafter")
 	for _, n := range names {
 		l := series{name: n}
 		for i, t := range p.categories {

@@ -20,7 +20,6 @@ type plot struct {
 type series struct {
 	name   string
 	line   bool
-	bare   bool // without a mark at each point
 	points []point
 }
 
@@ -91,9 +90,6 @@ func (p *plot) draw(b *strings.Builder, i int, sx, sy func(float64) float64) {
 			path = append(path, fmt.Sprintf("%.1f,%.1f", sx(q.x)+shift, sy(q.y.Mid)))
 		}
 		fmt.Fprintf(b, `<polyline class="line c%d" points="%s"/>`, i%colours, strings.Join(path, " "))
-	}
-	if s.bare {
-		return
 	}
 	for _, q := range s.points {
 		x, y := sx(q.x)+shift, sy(q.y.Mid)

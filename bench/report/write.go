@@ -14,9 +14,6 @@ import (
 //go:embed page.html
 var page string
 
-//go:embed style.css
-var style string
-
 // Row of the table of acceptance.
 type Row struct {
 	Rule, Drafter, Temperature string
@@ -30,7 +27,10 @@ func (s *Summary) Acceptances() (out []Row) {
 	by := map[id][]sweep.Record{}
 	for _, r := range s.all {
 		if r.Way == sweep.Outrider && r.Settings["drafter"] != "none" {
-			k := id{ruleOf(&r), drafterOf(&r), r.Settings["temperature"]}
+			k := id{r.Settings["rule"], r.Settings["drafter"], r.Settings["temperature"]}
+			if k.rule == "" {
+				k.rule = "coupled"
+			}
 			by[k] = append(by[k], r)
 		}
 	}
@@ -80,7 +80,7 @@ func (s *Summary) HTML(w io.Writer, title string) error {
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, map[string]any{"Title": title, "Style": template.CSS(style), "S": s, "Plots": s.plots(), "Acceptances": s.Acceptances(), "Sides": s.Sides(), "Sources": s.Sources()})
+	return t.Execute(w, map[string]any{"Title": title, "S": s, "Plots": s.plots(), "Acceptances": s.Acceptances(), "Sides": s.Sides()})
 }
 
 // CSV writes one line for each group, with units in the header.
@@ -132,8 +132,7 @@ func (s *Summary) CSV(w io.Writer) error {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
 
-// Markdown writes the table of acceptance, of the two lossless rules side by side where both are there, and of
-// the sources of proposals.
+// Markdown writes the table of acceptance, and of the two lossless rules side by side where both are there.
 func (s *Summary) Markdown(w io.Writer) {
 	fmt.Fprintln(w, "| rule | drafter | temperature | acceptance rate | mean acceptance length, tokens | judged |\n|---|---|---|---|---|---|")
 	for _, r := range s.Acceptances() {
@@ -145,5 +144,4 @@ func (s *Summary) Markdown(w io.Writer) {
 			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", d.Drafter, d.Temperature, d.Coupled, d.Rejection, d.CoupledLength, d.Rejectional)
 		}
 	}
-	s.sourcesMarkdown(w)
 }

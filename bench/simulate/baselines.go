@@ -31,10 +31,7 @@ func row(c Config, rows int) time.Duration {
 func bestDepth(c Config, apart bool) (best Outcome) {
 	table := mock.Beta(c.Model.Agreement, c.Model.Spread)
 	for k := 1; k <= maxDepth; k++ {
-		if c.LoopDepth > 0 && k != c.LoopDepth {
-			continue
-		}
-		o := Outcome{Depth: k}
+		var o Outcome
 		for id := range max(1, c.Sessions) {
 			p := pair{seed: mix(c.Seed+1, uint64(id)), m: &c.Model, table: table, prompt: c.Prompt}
 			r := Session{First: c.Link.RTT + row(c, 1)}
@@ -62,7 +59,7 @@ func bestDepth(c Config, apart bool) (best Outcome) {
 				size := proposeBytes(&speculative.Propose{Epoch: c.Prompt + r.Tokens, Tokens: drafted(&p, c.Prompt+r.Tokens, k)})
 				r.Uplink += size
 				r.Tokens += accepted + 1
-				if now += time.Duration(k) * c.draftStep(apart); apart {
+				if now += time.Duration(k) * c.Model.Draft; apart {
 					now = up.Deliver(&upFlow, size+frameBytes, now)
 				}
 				if now += row(c, k+1); apart {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"math"
 	"time"
-
-	"github.com/outrider-llm/outrider/speculative"
 )
 
 // maxCapacity bounds the search for a target's capacity.
@@ -68,13 +66,10 @@ func (c Config) serves(ctx context.Context, n int, rate float64) (bool, error) {
 }
 
 // colocatedRate is the tokens per second that each of n sessions gets from a server that drafts k
-// tokens for a batch (a draft step costs what CloudDraft says, or c.Model.Draft and 0.03 ms a token), then scores
+// tokens for a batch (a draft step costs c.Model.Draft and 0.03 ms a token of the batch), then scores
 // them; with the best k, and with no more sessions in a step than its positions allow.
 func colocatedRate(c Config, n int) float64 {
-	draft := c.CloudDraft
-	if draft == (speculative.Cost{}) {
-		draft = speculative.Cost{Step: c.Model.Draft, Position: 30 * time.Microsecond}
-	}
+	const draftToken = 30 * time.Microsecond
 	a, best := c.Model.Agreement, 0.0
 	for k := range 17 {
 		m := min(n, c.Limits.Positions/(k+1))
@@ -92,7 +87,7 @@ func colocatedRate(c Config, n int) float64 {
 			tokens = (1 - math.Pow(a, float64(k+1))) / (1 - a)
 		}
 		t := c.Model.Target
-		took := time.Duration(k)*(draft.Step+time.Duration(m)*(draft.Sequence+draft.Position)) + t.Step + time.Duration(m)*t.Sequence + time.Duration(m*(k+1))*t.Position
+		took := time.Duration(k)*(c.Model.Draft+time.Duration(m)*draftToken) + t.Step + time.Duration(m)*t.Sequence + time.Duration(m*(k+1))*t.Position
 		best = max(best, float64(m)*tokens/took.Seconds()/float64(n))
 	}
 	return best

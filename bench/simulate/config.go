@@ -36,19 +36,13 @@ const (
 	Pipelined   Strategy = "pipelined"   // chains in flight, no run-ahead, no branches
 	Synchronous Strategy = "synchronous" // draft k tokens, wait for the verdict; the best k
 	Colocated   Strategy = "co-located"  // draft model beside the target, the best k; tokens are streamed
-	// EdgeDrafting is Cooperative without the draft in the cloud, CloudDrafting without that on the edge.
-	EdgeDrafting  Strategy = "edge-draft"
-	CloudDrafting Strategy = "cloud-draft"
-	Oracle        Strategy = "oracle" // the drafter knows which of its tokens hold: a lower bound
+	Oracle      Strategy = "oracle"      // the drafter knows which of its tokens hold: a lower bound
 )
 
 // Model of the pair of models: what they cost and how often they agree.
 type Model struct {
 	Target speculative.Cost // of one target step
-	Draft  time.Duration    // a pass of the draft on the edge: a drafted token
-	// DraftRow is what each further row of a pass costs: of a batch, and of what is run again to go on from
-	// another branch.
-	DraftRow time.Duration
+	Draft  time.Duration    // a drafted token on the edge
 	// Agreement is the mean probability that the draft's first choice is the target's; at each position
 	// it is drawn from Beta(mean x Spread, (1-mean) x Spread). Spread 0: the same everywhere.
 	Agreement, Spread float64
@@ -75,21 +69,14 @@ type Config struct {
 	Objective speculative.Objective // its aims bear on Worth and Patience of the core, and on RunAhead where that is 0
 	RunAhead  float64               // target passes per committed token at most
 	Branches  bool
-	LoopDepth int     // of the synchronous and the co-located loop; 0: the best
 	Depth     int     // as in speculative.ProposerConfig
 	MinPath   float64 // likewise
 	Window    int
 	Gap       time.Duration
 	Thrifty   bool
-	Batch     int // as in speculative.ProposerConfig
-	// CloudDraft is what a step of a draft beside the target costs, which takes the target's time; zero: there is
-	// none. It is the same draft as the edge's. Colocated takes its costs, too.
-	CloudDraft speculative.Cost
-	Limits     speculative.Limits
-	FairWait   time.Duration // a session that waits longer is served first
-	Pace       float64       // so is one that got fewer tokens a second; 0: no pace
-
-	watch func(*session, speculative.Segment, speculative.Commit) // of tests: a pass has ended
+	Limits    speculative.Limits
+	FairWait  time.Duration // a session that waits longer is served first
+	Pace      float64       // so is one that got fewer tokens a second; 0: no pace
 }
 
 // Arrival is a request of a trace.
@@ -112,10 +99,8 @@ func (c *Config) validate() error {
 	rate := func(v float64) bool { return v >= 0 && v <= 1 }
 	m := c.Model
 	switch {
-	case m.Target.Step < 0 || m.Target.Sequence < 0 || m.Target.Position < 0 || m.Draft < 0 || m.DraftRow < 0 || c.Spread < 0:
+	case m.Target.Step < 0 || m.Target.Sequence < 0 || m.Target.Position < 0 || m.Draft < 0 || c.Spread < 0:
 		return bad("times must not be negative")
-	case c.CloudDraft.Step < 0 || c.CloudDraft.Sequence < 0 || c.CloudDraft.Position < 0:
-		return bad("times of the cloud's draft must not be negative")
 	case m.Target.Step+m.Target.Sequence+m.Target.Position == 0:
 		return bad("a target step must cost something: set --target-step")
 	case !rate(m.Agreement) || !rate(m.Second) || !rate(c.RunAhead):
@@ -132,8 +117,8 @@ func (c *Config) validate() error {
 		return bad("%d requests, at most %d are possible", len(c.Arrivals), maxSessions)
 	case c.Tokens < 0 || c.Tokens > maxTokens || (c.Tokens == 0 && c.Horizon <= 0 && len(c.Arrivals) == 0):
 		return bad("%d generated tokens: between 1 and %d are possible", c.Tokens, maxTokens)
-	case c.Window < 0 || c.Gap < 0 || c.Batch < 0:
-		return bad("window, gap and draft batch must not be negative")
+	case c.Window < 0 || c.Gap < 0:
+		return bad("window and gap must not be negative")
 	}
 	if err := c.Link.Validate(); err != nil {
 		return bad("%s", err)
@@ -150,15 +135,11 @@ func (c *Config) validate() error {
 func (c Config) settle() Config {
 	switch c.Strategy {
 	case CloudOnly:
-		c.Depth, c.RunAhead, c.CloudDraft = -1, 1, speculative.Cost{}
+		c.Depth, c.RunAhead = -1, 1
 	case Pipelined:
-		c.RunAhead, c.Branches, c.CloudDraft = deferred, false, speculative.Cost{}
+		c.RunAhead, c.Branches = deferred, false
 	case Oracle:
-		c.MinPath, c.Branches, c.RunAhead, c.CloudDraft = 0.5, false, 1, speculative.Cost{}
-	case EdgeDrafting:
-		c.CloudDraft = speculative.Cost{}
-	case CloudDrafting:
-		c.Depth = -1
+		c.MinPath, c.Branches, c.RunAhead = 0.5, false, 1
 	}
 	if c.RunAhead == 0 {
 		c.RunAhead = c.Objective.Aims().MaxPasses

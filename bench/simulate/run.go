@@ -7,7 +7,6 @@ import (
 
 	"github.com/outrider-llm/outrider/backend/mock"
 	"github.com/outrider-llm/outrider/bench/link"
-	"github.com/outrider-llm/outrider/drafter"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -28,7 +27,6 @@ type Outcome struct {
 	Steps    int           // of the target
 	Busy     time.Duration // that the target was stepping
 	End      time.Duration
-	Depth    int // of the synchronous and the co-located loop: the best one
 }
 
 // sim is one run of the core on the virtual clock.
@@ -39,8 +37,6 @@ type sim struct {
 	sessions []*session
 	marked   []*session // whose offer may have changed, or who wait for a step
 	stepping bool
-	drafted  time.Duration // by the cloud for the step that comes
-	learned  speculative.Experience
 	out      Outcome
 	table    []float64
 }
@@ -60,10 +56,8 @@ type session struct {
 	upFlow, downFlow link.Flow
 
 	v        *speculative.Verifier
-	rows     drafter.Rows
 	packer   speculative.Packer
 	unpacker speculative.Unpacker
-	drafts   speculative.Drafts // of the cloud's draft
 	busy     bool
 	marked   bool
 	served   speculative.Time
@@ -141,13 +135,12 @@ func (s *sim) begin(x *session) {
 	for i := range prompt {
 		prompt[i] = x.pair.target(i)
 	}
-	x.p = speculative.NewProposer(speculative.ProposerConfig{MaxLength: length, Window: s.c.Window, MinPath: s.c.MinPath, Batch: s.c.Batch, Worth: s.c.Objective.Aims().Worth,
+	x.p = speculative.NewProposer(speculative.ProposerConfig{MaxLength: length, Window: s.c.Window, MinPath: s.c.MinPath, Worth: s.c.Objective.Aims().Worth,
 		Depth: s.c.Depth, Gap: s.c.Gap, Branches: s.c.Branches, Thrifty: s.c.Thrifty}, prompt)
 	x.p.LinkUp(0)
 	s.up(x, 0, func() {
 		x.v = speculative.NewVerifier(speculative.VerifierConfig{PromptLength: x.prompt, Window: s.c.Window,
-			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead, Patience: s.c.Objective.Aims().Patience,
-			Own: s.own(x), Credit: s.credit()}, prompt)
+			Ending: speculative.Ending{MaxLength: length}, MaxPassesPerToken: s.c.RunAhead, Patience: s.c.Objective.Aims().Patience}, prompt)
 		x.served = s.now
 		s.mark(x)
 	})
@@ -175,7 +168,7 @@ func (s *sim) pump(x *session) {
 		return
 	}
 	r := x.p.Ready(s.now)
-	if len(r.Draft) > 0 {
+	if r.Draft != nil {
 		s.draft(x, r.Draft)
 	}
 	if r.Ack > 0 {
@@ -201,30 +194,18 @@ func (s *sim) count(x *session, bytes int, do func()) {
 	s.up(x, bytes, func() { do(); s.mark(x) })
 }
 
-// draft runs a pass of the draft.
-func (s *sim) draft(x *session, work []speculative.Work) {
+func (s *sim) draft(x *session, w *speculative.Work) {
 	log := x.p.Log()
-	choices := make([]speculative.Choice, len(work))
-	for i, w := range work {
-		pos, last, onPath := len(log)+len(w.Path), log[len(log)-1], true
-		for i, t := range w.Path {
-			onPath = onPath && t == x.pair.target(len(log)+i)
-			last = t
-		}
-		choices[i] = x.pair.draft(pos, last, onPath)
+	pos, last, onPath := len(log)+len(w.Path), log[len(log)-1], true
+	for i, t := range w.Path {
+		onPath = onPath && t == x.pair.target(len(log)+i)
+		last = t
 	}
-	took := s.c.Model.Draft
-	if row := s.c.Model.DraftRow; row > 0 {
-		took += row * time.Duration(x.draftRows(log, work)-1)
-	}
-	s.queue.add(s.now+took, func() {
-		if x.r.Done != 0 {
-			return
+	s.queue.add(s.now+s.c.Model.Draft, func() {
+		if x.r.Done == 0 {
+			x.p.Drafted(w.ID, x.pair.draft(pos, last, onPath), s.c.Model.Draft)
+			s.pump(x)
 		}
-		for i, w := range work {
-			x.p.Drafted(w.ID, choices[i], took)
-		}
-		s.pump(x)
 	})
 }
 
@@ -286,10 +267,9 @@ func (s *sim) step() {
 		return
 	}
 	bids, who := s.bids()
-	if len(bids) == 0 || s.draftFor(bids, who) {
+	if len(bids) == 0 {
 		return
 	}
-	s.drafted = 0
 	took := s.c.Model.Target.Step
 	type share struct {
 		x   *session
@@ -362,9 +342,6 @@ func (s *sim) scored(x *session, seg speculative.Segment, took time.Duration) {
 	if err != nil {
 		panic(err) // as above
 	}
-	if s.c.watch != nil {
-		s.c.watch(x, seg, m)
-	}
 	if len(m.Tokens) > 0 {
 		s.commit(x, m)
 	}
@@ -390,13 +367,4 @@ func (p *pair) choices(seg speculative.Segment) []speculative.Choice {
 		out[i].Token = p.target(pos[i] + 1)
 	}
 	return out
-}
-
-// draftRows is how many rows a real draft runs for this work, which goes on from what its last pass left.
-func (x *session) draftRows(log []Token, work []speculative.Work) int {
-	texts := make([][]Token, len(work))
-	for i, w := range work {
-		texts[i] = slices.Concat(log, w.Path)
-	}
-	return len(x.rows.Plan(texts).Tokens)
 }

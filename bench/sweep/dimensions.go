@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/outrider-llm/outrider/bench/link"
-	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/drafter/suffix"
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/speculative"
@@ -53,10 +52,6 @@ func dimensions() []dimension {
 			return err
 		}},
 		{"drafter", "model", "sources of proposals: model, lookup, prediction, suffix (learns within the sweep), joined by +; or none", "", setDrafter},
-		{"cloud-draft", "off", "what the cloud itself proposes: off or lookup", "", func(v *Variant, s string) (err error) {
-			v.CloudDraft, err = cloud.ParseDraft(s)
-			return err
-		}},
 		{"depth", "0", "tokens drafted beyond the committed ones at most; 0: adaptive", "", func(v *Variant, s string) (err error) {
 			v.Request.Depth, err = whole(s, 0, 1024)
 			return err

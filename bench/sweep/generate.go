@@ -25,7 +25,6 @@ type outcome struct {
 	first, total      time.Duration
 	usage             speculative.Usage
 	drafted, lookedUp int
-	sources           map[string]Source
 	uplink, downlink  int
 	fates             strings.Builder
 	exact             bool
@@ -39,7 +38,7 @@ func (o *outcome) fill(x *Record) {
 	}
 	u := o.usage
 	x.Passes, x.Scoring, x.Positions, x.Received, x.Judged, x.Accepted, x.Late = u.Passes, u.ScoringPasses, u.Positions, u.Drafted, u.Judged, u.Accepted, u.Late
-	x.Drafted, x.LookedUp, x.Uplink, x.Downlink, x.Exact, x.Fates, x.Sources = o.drafted, o.lookedUp, o.uplink, o.downlink, o.exact, o.fates.String(), o.sources
+	x.Drafted, x.LookedUp, x.Uplink, x.Downlink, x.Exact, x.Fates = o.drafted, o.lookedUp, o.uplink, o.downlink, o.exact, o.fates.String()
 	if o.numerics != "" {
 		x.Origin.Target.Numerics = o.numerics
 	}
@@ -47,7 +46,7 @@ func (o *outcome) fill(x *Record) {
 	for _, t := range o.output {
 		fmt.Fprintf(h, "%d ", t)
 	}
-	x.Output, x.Load = hex.EncodeToString(h.Sum(nil)[:8]), LoadAverage()
+	x.Output, x.Load = hex.EncodeToString(h.Sum(nil)[:8]), loadAverage()
 }
 
 // generate runs one generation on an edge.
@@ -67,15 +66,6 @@ func generate(ctx context.Context, e *edge.Edge, v *Variant, j job) (o outcome, 
 	})
 	o.tokens, o.first, o.total, o.usage = sum.Tokens, sum.FirstToken, sum.Total, sum.Usage
 	o.drafted, o.lookedUp, o.uplink, o.downlink, o.exact, o.numerics = sum.Drafted, sum.LookedUp, sum.Uplink, sum.Downlink, sum.Exact, sum.Numerics
-	o.sources = map[string]Source{}
-	for i, p := range sum.Sources {
-		if p.Proposed > 0 {
-			o.sources[edge.Source(i).String()] = Source{p.Proposed, p.Accepted, ms(p.Took)}
-		}
-	}
-	if u := sum.Usage; u.OwnJudged > 0 {
-		o.sources["cloud"] = Source{Proposed: u.OwnJudged, Accepted: u.OwnAccepted}
-	}
 	return o, err
 }
 

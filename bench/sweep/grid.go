@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/edge"
 )
 
@@ -34,10 +33,8 @@ type Variant struct {
 	Depth    int       // tokens drafted at a time: synchronous and co-located
 	Sessions int       // at a time
 	Link     string
-	// What the cloud proposes itself: Config.Clouds has one of each kind.
-	CloudDraft cloud.Draft
-	Draft      bool // the draft model takes part
-	Expected   bool // the answer that the workload expects is given as a prediction
+	Draft    bool // the draft model takes part
+	Expected bool // the answer that the workload expects is given as a prediction
 
 	Edge    edge.Config  // what of it the settings decide
 	Request edge.Request // likewise

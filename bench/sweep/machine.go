@@ -28,8 +28,8 @@ func processor() string {
 	return ""
 }
 
-// LoadAverage of the last minute, -1 where it is not known.
-func LoadAverage() float64 {
+// loadAverage of the last minute, -1 where it is not known.
+func loadAverage() float64 {
 	b, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return -1

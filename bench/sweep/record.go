@@ -48,10 +48,8 @@ type Record struct {
 	Late         int     `json:"late"`
 	Drafted      int     `json:"drafted"`
 	LookedUp     int     `json:"looked_up,omitempty"`
-	// What each source proposed: those of the edge (draft, lookup, prediction, suffix), and the cloud.
-	Sources  map[string]Source `json:"sources,omitempty"`
-	Uplink   int               `json:"uplink_bytes"`
-	Downlink int               `json:"downlink_bytes"`
+	Uplink       int     `json:"uplink_bytes"`
+	Downlink     int     `json:"downlink_bytes"`
 	// How each token came: a accepted, c correction, b bonus, r run-ahead, l run ahead to while the edge
 	// had proposed the same, u unverified.
 	Fates   string `json:"fates"`
@@ -62,14 +60,6 @@ type Record struct {
 	Load    float64 `json:"load_average"` // of one minute when it ended; -1: not known
 	Origin  Origin  `json:"origin"`
 	Version string  `json:"version"`
-}
-
-// Source counts the positions for which a source proposed a token, at which it was right, and the time that
-// it was asked for in all.
-type Source struct {
-	Proposed int     `json:"proposed"`
-	Accepted int     `json:"accepted"`
-	Ms       float64 `json:"ms"`
 }
 
 // Origin is what a generation was measured with.

@@ -14,15 +14,14 @@ import (
 	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/bench/workload"
-	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
 // Config of a run.
 type Config struct {
-	Clouds map[cloud.Draft]string // addresses of clouds with the same target, by what they themselves propose
-	Draft  backend.Model          // nil: variants that need it fail
+	Cloud  string        // address of a cloud with one target
+	Draft  backend.Model // nil: variants that need it fail
 	Target *tokenizer.Tokenizer
 	Own    *tokenizer.Tokenizer // the draft's; nil as Target is for engines without text
 	Fit    backend.Model        // the draft in the target's tokens; nil: Draft
@@ -212,12 +211,9 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 
 // way returns what runs a variant's generations.
 func (r *runner) way(ctx context.Context, v *Variant) (func(context.Context, job) (outcome, error), error) {
-	addr := r.c.Clouds[v.CloudDraft]
-	if addr == "" {
-		return nil, fmt.Errorf("there is no cloud that proposes %s", v.CloudDraft)
-	}
+	addr := r.c.Cloud
 	if v.Way != Colocated {
-		l, err := r.link(ctx, v.Link, addr)
+		l, err := r.link(ctx, v.Link)
 		if err != nil {
 			return nil, err
 		}
@@ -233,19 +229,18 @@ func (r *runner) way(ctx context.Context, v *Variant) (func(context.Context, job
 	return func(ctx context.Context, j job) (outcome, error) { return generate(ctx, e, v, j) }, nil
 }
 
-func (r *runner) link(ctx context.Context, setting, addr string) (*link.Link, error) {
-	name := setting + " " + addr
-	if l := r.links[name]; l != nil {
+func (r *runner) link(ctx context.Context, setting string) (*link.Link, error) {
+	if l := r.links[setting]; l != nil {
 		return l, nil
 	}
 	c, err := link.Parse(setting)
 	if err != nil {
 		return nil, err
 	}
-	c.Target, c.Seed = addr, r.c.Seed
+	c.Target, c.Seed = r.c.Cloud, r.c.Seed
 	l, err := link.Listen(ctx, "127.0.0.1:0", c)
 	if err == nil {
-		r.links[name] = l
+		r.links[setting] = l
 	}
 	return l, err
 }

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -104,11 +104,8 @@ func newAccess(c *CloudConfig, log *slog.Logger) (_ *access, err error) {
 		if err != nil {
 			return nil, usagef("cloud.audit: %w", err)
 		}
-		w := newAudit(f, log)
-		a.audit, a.close = w.add, func() {
-			w.lines.close()
-			_ = f.Close() // each line has been written
-		}
+		w := &auditFile{f: f, log: log}
+		a.audit, a.close = w.add, func() { _ = f.Close() } // each line has been written
 	}
 	if a.tls != nil {
 		a.tls.Refused = func(remote net.Addr, err error) {
@@ -136,22 +133,24 @@ func (a *access) watch(ctx context.Context) {
 	}
 }
 
-// audit writes events, one JSON object a line. A disk that hangs or is full costs entries, not answers, and the log says how many.
-type audit struct{ lines *backlog }
+// auditFile writes events, one JSON object a line.
+type auditFile struct {
+	log *slog.Logger
 
-func newAudit(f *os.File, log *slog.Logger) *audit {
-	w := &audit{}
-	w.lines = newBacklog(f, func(err error) {
-		log.Error("the audit log cannot be written", "file", f.Name(), "error", err)
-	}, func(n int64) {
-		w.add(cloud.Event{Time: time.Now().UTC(), Event: "lost", Reason: fmt.Sprintf("%d entries before this one could not be written", n)})
-		log.Error("entries of the audit log were lost", "file", f.Name(), "entries", n)
-	})
-	return w
+	mu     sync.Mutex
+	f      *os.File
+	failed bool
 }
 
-func (w *audit) add(e cloud.Event) {
-	if line, err := json.Marshal(e); err == nil { // no event fails
-		_, _ = w.lines.Write(append(line, '\n')) // it keeps its own account
+func (w *auditFile) add(e cloud.Event) {
+	line, err := json.Marshal(e)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		_, err = w.f.Write(append(line, '\n'))
 	}
+	if err != nil && !w.failed {
+		w.log.Error("the audit log cannot be written", "file", w.f.Name(), "error", err)
+	}
+	w.failed = err != nil
 }

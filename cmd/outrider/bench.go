@@ -13,14 +13,12 @@ func newBench() *cobra.Command {
   outrider bench turns
   outrider bench load --cloud 127.0.0.1:7600 --sessions 2000
   outrider bench control
-  outrider bench cost --engine llamacpp
   outrider bench api --clients 500
-  outrider bench soak --for 30m --html soak.html
   outrider bench sweep --temperature 0,0.7 --rule coupled,rejection --out runs/x.jsonl
   outrider bench report runs/x.jsonl --html report.html`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLossless(), newWAN(), newSweep(), newReport(), newRecord(), newTables(), newLoad(), newControl(), newAPILoad(), newSoak(), newTurns(), newEngines(), newSidechannel(), newCost())
+	c.AddCommand(newLossless(), newWAN(), newSweep(), newReport(), newRecord(), newTables(), newLoad(), newControl(), newAPILoad(), newTurns(), newEngines())
 	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -16,17 +17,20 @@ type keyChecker struct {
 	errs  []error
 }
 
-// checkKeys returns the line of each key, and an error for each that means nothing, naming file and line.
-func checkKeys(file string, text []byte) (lines map[string]int, unknown []error, err error) {
+// checkKeys finds keys that mean nothing, and returns the line of each key. Errors name file and line.
+func checkKeys(file string, text []byte) (map[string]int, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return nil, nil, yamlError(file, err)
+		return nil, yamlError(file, err)
 	}
 	w := &keyChecker{file: file, lines: map[string]int{}}
 	if len(doc.Content) > 0 {
 		w.walk(doc.Content[0], reflect.TypeFor[Config](), "")
 	}
-	return w.lines, w.errs, nil
+	if len(w.errs) > 0 {
+		return nil, usageError{errors.Join(w.errs...)}
+	}
+	return w.lines, nil
 }
 
 // yamlError turns "yaml: line 3: ..." into FILE:3.

@@ -9,13 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
-
-	"github.com/outrider-llm/outrider/bench/load"
 )
 
 // childFlags are the hidden flags with which this program starts itself as a server.
@@ -75,36 +72,17 @@ type server struct {
 	addrs []string // gRPC, admin, the edge's API
 }
 
-// launch says how a server is started.
-type launch struct {
-	program string   // empty: this one
-	wrap    []string // command that runs it, with its first arguments
-	stderr  *os.File // nil: the server's log keeps its end
-}
-
 // startServer starts `outrider NAME args...` and waits until it serves.
 func startServer(ctx context.Context, dir, name string, args ...string) (*server, error) {
-	return launch{}.start(ctx, dir, name, args...)
-}
-
-func (l launch) start(ctx context.Context, dir, name string, args ...string) (*server, error) {
-	if l.program == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		l.program = self
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
 	}
 	file := filepath.Join(dir, fmt.Sprintf("%s-%d.addr", name, time.Now().UnixNano()))
 	args = append([]string{name, "--address-file", file, "--exit-with-stdin"}, args...)
-	args = append(append(slices.Clone(l.wrap), l.program), args...)
-	s := &server{cmd: exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...), done: make(chan struct{}), log: &tail{}}
+	s := &server{cmd: exec.CommandContext(context.WithoutCancel(ctx), self, args...), done: make(chan struct{}), log: &tail{}}
 	s.cmd.Stderr = s.log
-	if l.stderr != nil {
-		s.cmd.Stderr = l.stderr
-	}
 	detach(s.cmd)
-	var err error
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -152,14 +130,6 @@ func (s *server) stop() {
 		_ = s.cmd.Process.Kill() // it may be gone already
 		<-s.done
 	}
-}
-
-// child is the process id of its plugin, the first if it has several; 0 where it has none or the system tells of none.
-func (s *server) child() int {
-	for _, pid := range load.Children(s.cmd.Process.Pid) {
-		return pid
-	}
-	return 0
 }
 
 // kill ends the child without any warning.

@@ -123,7 +123,7 @@ func serveCloud(ctx context.Context, run *serverRun) error {
 		return err
 	}
 	reg := telemetry.NewRegistry()
-	srv, err := cloud.NewServer(cloud.Config{Targets: announced(c.Targets), MaxSessions: c.MaxSessions, Zone: c.Zone, Keepalive: c.Keepalive, MaxPassesPerToken: float64(c.RunAhead), Draft: draft,
+	srv, err := cloud.NewServer(cloud.Config{Targets: announced(c.Targets), MaxSessions: c.MaxSessions, MaxPassesPerToken: float64(c.RunAhead), Draft: draft,
 		Pace: pace(c.Pace), Identify: door.identify, Quotas: c.quotas(), Audit: door.audit, Weights: c.shares(), IdleTTL: c.IdleTTL, Prefixes: orNone(c.Prefixes), PrefixTTL: c.PrefixTTL, Logger: log, Metrics: cloud.NewMetrics(reg), Tracing: run.tracing})
 	if err != nil {
 		return err

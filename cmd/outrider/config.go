@@ -2,8 +2,6 @@ package main
 
 import (
 	"time"
-
-	"github.com/outrider-llm/outrider/edge"
 )
 
 // Config is everything that can be set. Of each setting the tags say its key, what it means (the
@@ -30,13 +28,11 @@ type CloudConfig struct {
 	Admin       string             `koanf:"admin" doc:"HTTP address of /metrics, /healthz and /readyz; empty: none"`
 	Targets     []ModelConfig      `koanf:"targets" doc:"models that are served, names or models (below); the first is the default; empty: the pair's target, or the embedded one" live:"yes"`
 	FailFast    bool               `koanf:"fail_fast" doc:"end at the start when a target cannot be loaded; false: serve the others"`
-	Zone        string             `koanf:"zone" doc:"where this cloud is, for edges that choose among several (edge.zone)"`
 	MaxSessions int                `koanf:"max_sessions" doc:"connected sessions, per target"`
 	RunAhead    runAhead           `koanf:"run_ahead" doc:"target passes per token at most for sessions that do not ask: on, off (also: deferred) or a number up to 1"`
 	Draft       string             `koanf:"draft" doc:"what the cloud itself proposes where edges leave room: off, or lookup (what came after the same tokens before, in the session's own text)"`
 	Pace        float64            `koanf:"pace" doc:"a session that got fewer tokens a second than this is served first"`
 	Weights     map[string]float64 `koanf:"weights" doc:"shares of tenants, by name, where steps have no place for all; 1 unless set"`
-	Keepalive   time.Duration      `koanf:"keepalive" doc:"a quiet connection to an edge is pinged so often, and ended when nothing comes back within 10 s"`
 	Drain       time.Duration      `koanf:"drain" doc:"how long sessions may go on after SIGTERM"`
 	IdleTTL     time.Duration      `koanf:"idle_ttl" doc:"how long a session whose link broke keeps its KV rows"`
 	Prefixes    int                `koanf:"prefixes" doc:"finished sessions, per target, of which log and KV rows are kept for the next turn; 0: none"`
@@ -57,15 +53,12 @@ type EdgeConfig struct {
 	Keys          string        `koanf:"keys" doc:"file of API keys, hashed, that outrider keys makes; other machines need one; empty: no key is asked for"`
 	Origins       []string      `koanf:"origins" doc:"origins of web pages that may call the API, such as https://chat.example.org, or *; empty: the edge's own page only"`
 	Drain         time.Duration `koanf:"drain" doc:"how long answers under way may go on after SIGTERM"`
-	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port; several replicas with commas between, or dns:///host:port: every address behind the name is one; xds:///name: a control plane chooses (deployment.md). The edge keeps to one and goes on with another when that drains, is full or gone, or is much the slower one" live:"yes"`
-	Zone          string        `koanf:"zone" doc:"where this edge is: clouds with the same cloud.zone come first, unless others are twice as fast; empty: the time that tokens take decides alone" live:"yes"`
+	Cloud         string        `koanf:"cloud" doc:"address of the cloud, host:port; several replicas with commas between: the edge keeps to one and goes on with another when that drains, is full or gone" live:"yes"`
 	Model         string        `koanf:"model" doc:"name of the target; empty: the pair's, or the cloud's default" live:"yes"`
 	TLS           EdgeTLS       `koanf:"tls"`
 	TokenFile     string        `koanf:"token_file" doc:"file of the token for the cloud, where no certificate says who this is; empty: the environment's OUTRIDER_EDGE_TOKEN, if set"`
 	Insecure      bool          `koanf:"insecure" doc:"serve other machines without keys, and send to a cloud without TLS: for networks that are trusted"`
 	Tenant        string        `koanf:"tenant" doc:"whose sessions these are, where neither certificate nor token says so (cloud.weights)"`
-	Keepalive     time.Duration `koanf:"keepalive" doc:"a quiet connection to the cloud is pinged so often, 10s or more, so that NATs and proxies do not forget it; 0: not while nothing is asked" live:"yes"`
-	LinkTimeout   time.Duration `koanf:"link_timeout" doc:"a link that is silent for so long while something is asked is given up and made anew" live:"yes"`
 	Draft         ModelConfig   `koanf:"draft" doc:"the draft, a name or a model (below), or none; empty: that of the pair with this target, or the embedded one" live:"yes"`
 	Mode          string        `koanf:"mode" doc:"where requests that ask for nothing else may be answered: cooperative, auto, prefer_on_device, only_on_device, prefer_in_cloud or only_in_cloud (routing.md)" live:"yes"`
 	Router        RouterConfig  `koanf:"router"`
@@ -76,8 +69,6 @@ type EdgeConfig struct {
 	RunAhead      runAhead      `koanf:"run_ahead" doc:"target passes per token at most: on, off (also: deferred), a number up to 1, or default: the cloud's setting" live:"yes"`
 	Depth         int           `koanf:"depth" doc:"tokens drafted beyond the committed text; 0: adaptive, -1: never draft" live:"yes"`
 	Uplink        string        `koanf:"uplink" doc:"fast, or thrifty: a third to a half of the bytes to the cloud for at most 5 % more time (tuning.md)" live:"yes"`
-	Padding       string        `koanf:"padding" doc:"frames to and from the cloud, for those who see packets but not their content: off, buckets, or sizes in bytes such as 256 or 64,256,1024 (security.md)" live:"yes"`
-	Cadence       time.Duration `koanf:"cadence" doc:"each side sends one frame per so long, of one size (128 bytes unless padding says), whether or not there is something to say; 0: when there is" live:"yes"`
 	Branches      bool          `koanf:"branches" doc:"also propose the draft's second choices" live:"yes"`
 	Translate     string        `koanf:"translate" doc:"a draft whose tokens are not the target's: auto, it drafts text that is put into the target's tokens; off, it is refused" live:"yes"`
 	Rule          string        `koanf:"rule" doc:"when a drafted token is accepted, for requests that say nothing: coupled, rejection, lenient, lenient:threshold=0.3, lenient:top_k=3 or lenient:typical=0.09/0.3 (tuning.md)" live:"yes"`
@@ -123,10 +114,6 @@ type ModelConfig struct {
 	SHA256    string            `koanf:"sha256" doc:"of the plugin binary, checked before it runs"`
 	Dir       string            `koanf:"dir" doc:"working folder of the plugin; empty: that of outrider"`
 	User      string            `koanf:"user" doc:"name or number of the user that the plugin runs as, where outrider runs as root (Unix); empty: outrider's"`
-	Sandbox   string            `koanf:"sandbox" doc:"on (default): the plugin reads its program, its model and what its settings name, changes only its dir, and reaches no network (security.md); off"`
-	Read      []string          `koanf:"read" doc:"files and folders that the plugin may read besides"`
-	Write     []string          `koanf:"write" doc:"files and folders that the plugin may change besides"`
-	Network   bool              `koanf:"network" doc:"the plugin may use the network; engines that are servers elsewhere always may"`
 	Options   map[string]string `koanf:"options" doc:"of the engine, by name; values are text"`
 	Pace      string            `koanf:"pace" doc:"emulated cost of a step and of a row, such as 40ms+0.3ms; for demonstrations"`
 	Tokenizer string            `koanf:"tokenizer" doc:"GGUF file that holds the vocabulary, when the model file does not. For the draft: use this tokenizer and do not ask the cloud for the target's"`
@@ -144,9 +131,9 @@ const (
 func defaultConfig() Config {
 	return Config{
 		Cloud: CloudConfig{Listen: cloudAddr, Admin: cloudAdminAddr, FailFast: true, MaxSessions: 4096, RunAhead: 1, Draft: "off", Pace: 8,
-			Keepalive: 20 * time.Second, Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
-		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Keepalive: edge.DefaultKeepalive, LinkTimeout: 4 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Privacy: PrivacyConfig{Action: "off"}, Fallback: "wait",
-			FallbackAfter: 3 * time.Second, Branches: true, Uplink: "fast", Padding: "off", Translate: "auto", Rule: "coupled", Objective: "latency", Lookup: "auto", Conversations: 64},
+			Drain: 20 * time.Second, IdleTTL: time.Minute, Prefixes: 1024, PrefixTTL: 10 * time.Minute},
+		Edge: EdgeConfig{Listen: edgeAddr, Admin: edgeAdminAddr, HTTP: edgeHTTPAddr, Drain: 3 * time.Second, Cloud: cloudAddr, Mode: "cooperative", Privacy: PrivacyConfig{Action: "off"}, Fallback: "wait",
+			FallbackAfter: 3 * time.Second, Branches: true, Uplink: "fast", Translate: "auto", Rule: "coupled", Objective: "latency", Lookup: "auto", Conversations: 64},
 		Log:       LogConfig{Level: "info", Format: "text"},
 		Telemetry: TelemetryConfig{Sample: 1},
 	}

@@ -20,7 +20,6 @@ type controlFlags struct {
 	duration  time.Duration
 	agreement float64
 	limit     time.Duration
-	floor     bool
 	profile   string
 	asJSON    bool
 }
@@ -29,7 +28,6 @@ type controlFlags struct {
 type controlReport struct {
 	load.Report
 	Profile []load.Spent `json:"profile"`
-	Floor   *load.Report `json:"floor,omitempty"` // a server that only sends, at the same rate
 }
 
 func newControl() *cobra.Command {
@@ -38,17 +36,14 @@ func newControl() *cobra.Command {
 		Use:   "control",
 		Short: "What the cloud's own work costs, by the number of open streams",
 		Long: `Open many sessions at once against a cloud process whose mock target's rows cost nothing, each with
---rate tokens a second, and report what the cloud itself costs while all are under way: CPU time per
-committed token, where it goes (by package and by function), how long the target waits for the cloud
-between two steps ("scheduling"), and how long a commit takes from the end of its step to the transport
-("delivery"). With --floor a bare gRPC server that decides nothing, only wakes as many streams and sends
-as many commits, is measured beside it, by the same edges: what is left there no scheduler can save.
+--rate tokens a second, and report what the cloud itself costs: CPU time per committed token, the
+time that its scheduler takes per step, and where its CPU time goes, by package and by function.
 
 The streams share connections, 500 on each, as those of an edge do that serves many users. The edges are
 played by this process, whose CPU time is told apart; the model's process does next to nothing.
 Every session's tokens are compared with the target's.`,
 		Example: `  outrider bench control
-  outrider bench control --sessions 1000,2000,5000,10000 --duration 10s --floor`,
+  outrider bench control --sessions 1000,2000,5000,10000 --duration 10s`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runControl(c, &f) },
 	}
@@ -58,7 +53,6 @@ Every session's tokens are compared with the target's.`,
 	s.DurationVar(&f.duration, "duration", 20*time.Second, "of each run, about")
 	s.Float64Var(&f.agreement, "agreement", 0.8, "how often a proposed token is the target's; negative: nothing is proposed")
 	s.DurationVar(&f.limit, "limit", 0, "end with an error when the scheduler's p99 is longer; 0: no limit")
-	s.BoolVar(&f.floor, "floor", false, "also measure a bare gRPC server under the same load")
 	s.StringVar(&f.profile, "cpu-profile", "", "keep the last run's CPU profile of the cloud in this file, for go tool pprof")
 	s.BoolVar(&f.asJSON, "json", false, "print the reports as JSON, one per line")
 	return c
@@ -98,7 +92,7 @@ func runControl(c *cobra.Command, f *controlFlags) error {
 func controlRun(c *cobra.Command, f *controlFlags, n int) (r controlReport, err error) {
 	// A step has 512 rows, two for each session of 256: of the drafts each gets one judged.
 	perPass := 1 + max(0, 0.5*f.agreement)
-	lc := load.Config{Sessions: n, Prompt: 1, Tokens: max(4, int(f.rate*f.duration.Seconds())), Agreement: f.agreement, Depth: 4, Ramp: time.Second, Steady: true}
+	lc := load.Config{Sessions: n, Prompt: 1, Tokens: max(4, int(f.rate*f.duration.Seconds())), Agreement: f.agreement, Depth: 4, Ramp: time.Second}
 	step := time.Duration(min(256, float64(n)) * perPass / (f.rate * float64(n)) * float64(time.Second))
 	tmp, err := newScratch()
 	if err != nil {
@@ -106,16 +100,10 @@ func controlRun(c *cobra.Command, f *controlFlags, n int) (r controlReport, err 
 	}
 	defer tmp.remove()
 	file := firstWord(f.profile, filepath.Join(tmp.dir, "cpu.pprof"))
-	if f.floor {
-		if r.Floor, err = floorRun(c, tmp.dir, lc, n, f.rate); err != nil {
-			return r, err
-		}
-	}
-	cloud, stop, err := startMockCloud(c, &lc, mockCloud{step: step, args: []string{"--cpu-profile", file}})
+	stop, err := startMockCloud(c, &lc, mockCloud{step: step, args: []string{"--cpu-profile", file}})
 	if err != nil {
 		return r, err
 	}
-	lc.Waited = cloud.waited
 	r.Report, err = load.Run(c.Context(), lc)
 	stop() // which writes the profile
 	if err != nil {
@@ -128,10 +116,6 @@ func controlRun(c *cobra.Command, f *controlFlags, n int) (r controlReport, err 
 func (r *controlReport) print(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprint(&b, r.Report)
-	if o := r.Floor; o != nil {
-		fmt.Fprintf(&b, "%-18s %.0f tokens a second at %.1f us each; delivery, ms, p50 %.2f  p95 %.2f  p99 %.2f; waited %.2f s for a core\n", "a bare server",
-			o.TokensPerSecond, o.CPUMicrosPerToken, o.Delivery.P50, o.Delivery.P95, o.Delivery.P99, o.Waited)
-	}
 	for _, s := range r.Profile {
 		fmt.Fprintf(&b, "%5.1f %%  %s\n", 100*s.Share, s.Name)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestBenchControl(t *testing.T) {
-	code, out, errs := outrider(t, "", "bench", "control", "--sessions", "40", "--duration", "3s", "--rate", "20", "--json")
+	code, out, errs := outrider(t, "", "bench", "control", "--sessions", "40", "--duration", "1s", "--rate", "20", "--json")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
@@ -15,7 +15,7 @@ func TestBenchControl(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if r.Tokens != 40*60 || r.Schedule.P50 <= 0 || r.CPUMicrosPerToken <= 0 {
+	if r.Tokens != 40*20 || r.Schedule.P50 <= 0 || r.CPUMicrosPerToken <= 0 {
 		t.Errorf("report %+v", r)
 	}
 }

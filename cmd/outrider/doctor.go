@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -18,7 +17,7 @@ func newDoctor() *cobra.Command {
 		Short: "Say what this machine can run, and what to do where it cannot",
 		Long: `Look at the configuration, the models that it names, and the engines: which of llama.cpp's libraries
 are found, their version and the devices that they see; what hears, speaks and reads here, and how to get what
-is missing; what the kernel keeps plugins from; how long certificates last; whether each replica of the cloud answers. Ends with an error when something that
+is missing. Ends with an error when something that
 the configuration needs does not work.`,
 		Example: "  outrider doctor\n  outrider doctor --lib /opt/llama.cpp/lib\n  outrider doctor --config outrider.yaml",
 		Args:    noArgs,
@@ -53,8 +52,6 @@ func doctor(ctx context.Context, cfg *Config, lib string, w io.Writer) error {
 	if failed != nil {
 		fmt.Fprintf(w, "  error       %s\n", oneLine(failed))
 	}
-	sandboxReport(cfg, configured, w)
-	failed = firstOf(failed, accessReport(ctx, cfg, time.Now(), w))
 	fmt.Fprintln(w, "models")
 	for _, m := range configured {
 		state := "ok"

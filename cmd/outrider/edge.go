@@ -19,7 +19,6 @@ import (
 	"github.com/outrider-llm/outrider/edge/openai"
 	"github.com/outrider-llm/outrider/edge/page"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
-	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 	"github.com/outrider-llm/outrider/telemetry"
 )
@@ -70,8 +69,6 @@ docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:77
 	f.Int("depth", 0, "tokens to draft beyond the committed text; 0: adaptive (edge.depth)")
 	f.String("objective", "latency", "what speculation is to save, for requests that say nothing: latency, cost, energy or balanced (edge.objective)")
 	f.String("uplink", "fast", "fast, or thrifty: far fewer bytes to the cloud for at most 5 % more time (edge.uplink)")
-	f.String("padding", "off", "frames of few sizes to and from the cloud, against reading from packets: "+shape.Forms+" (edge.padding)")
-	f.Duration("cadence", 0, "one frame each way per so long, whether or not there is something to say (edge.cadence)")
 	f.String("rule", "coupled", "when a drafted token is accepted, for requests that say nothing: "+speculative.RuleForms+" (edge.rule)")
 	f.String("translate", "auto", "a draft with other tokens than the target: auto (drafts text) or off (is refused) (edge.translate)")
 	f.String("lookup", "auto", "proposals from what the text repeats: auto, off, or always: also without a draft (edge.lookup)")
@@ -79,7 +76,7 @@ docs/api.md lists what it answers. A browser finds a page at http://127.0.0.1:77
 	f.Int("conversations", 64, "finished generations remembered for the next turn; 0: none (edge.conversations)")
 	f.Bool("insecure", false, "serve other machines without keys, and send to a cloud without TLS (edge.insecure)")
 	bind(f, map[string]string{"insecure": "edge.insecure", "conversations": "edge.conversations", "cache": "edge.cache", "http": "edge.http", "keys": "edge.keys", "origins": "edge.origins", "drain": "edge.drain", "cloud": "edge.cloud", "model": "edge.model", "target": "edge.model",
-		"mode": "edge.mode", "privacy": "edge.privacy.action", "fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "uplink": "edge.uplink", "padding": "edge.padding", "cadence": "edge.cadence", "translate": "edge.translate", "rule": "edge.rule", "objective": "edge.objective", "lookup": "edge.lookup"})
+		"mode": "edge.mode", "privacy": "edge.privacy.action", "fallback": "edge.fallback", "fallback-after": "edge.fallback_after", "depth": "edge.depth", "uplink": "edge.uplink", "translate": "edge.translate", "rule": "edge.rule", "objective": "edge.objective", "lookup": "edge.lookup"})
 	f.StringVar(&draft, "draft", "", "name, GGUF file or embedded model, or none (edge.draft)")
 	f.StringVar(&ahead, "run-ahead", "", "on, off, default, or target passes per token at most (edge.run_ahead)")
 	return c
@@ -140,13 +137,6 @@ func serveEdge(ctx context.Context, run *serverRun) error {
 	api := openai.Config{Keys: keys, Origins: c.Origins, Page: page.Handler(), Gatherer: reg, Logger: log}
 	if senses != nil {
 		api.Perception, api.MaxBody = senses, maxMediaBody
-	}
-	if lis.web != nil && reachable(lis.web) { // an onlooker there sees the client's side, too
-		as, err := shape.Parse(c.Padding, c.Cadence)
-		if err != nil {
-			return err
-		}
-		api.Shape = openai.Events(as)
 	}
 	handler := openai.New(r.edge, api)
 	g, ctx := errgroup.WithContext(ctx)

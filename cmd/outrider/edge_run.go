@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/edge/router"
 	"github.com/outrider-llm/outrider/edge/sensors"
-	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -31,7 +29,6 @@ type edgeRun struct {
 	ledger  *edge.Ledger
 	dial    []grpc.DialOption // what is shown to the cloud
 	suffix  *suffix.Store     // of earlier answers; nil: none
-	records *recorder
 
 	mu     sync.Mutex // over what the watcher of the routing files reads
 	router *router.Router
@@ -75,14 +72,12 @@ func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, load
 	if r.draft, err = r.launch(ctx, run.cfg); err != nil {
 		return nil, err
 	}
-	r.records = newRecorder(run.log)
 	c, err := r.config(run.cfg, r.draft)
 	if err == nil {
 		r.edge, err = edge.New(c)
 	}
 	if err != nil {
 		r.draft.release()
-		r.records.lines.close()
 		return nil, err
 	}
 	return r, nil
@@ -90,7 +85,6 @@ func newEdgeRun(ctx context.Context, run *serverRun, metrics *edge.Metrics, load
 
 func (r *edgeRun) close() {
 	_ = r.edge.Close() // ends streams, nothing to report
-	r.records.lines.close()
 	r.draft.release()
 }
 
@@ -140,10 +134,6 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, err
 	}
-	as, err := shape.Parse(e.Padding, e.Cadence)
-	if err != nil {
-		return edge.Config{}, usagef("edge.padding: %w", err)
-	}
 	private, detector, err := e.Privacy.load()
 	if err != nil {
 		return edge.Config{}, err
@@ -152,9 +142,9 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	if err != nil {
 		return edge.Config{}, err
 	}
-	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Zone: e.Zone, Keepalive: e.keepalive(), LinkTimeout: e.LinkTimeout, Model: e.Model, Mode: mode, Fallback: fallback,
+	out := edge.Config{Tokenizer: tok, Learn: learn, Cache: e.cache(r.run.log), Cloud: e.Cloud, Model: e.Model, Mode: mode, Fallback: fallback,
 		FallbackAfter: e.FallbackAfter, RunAhead: float64(e.RunAhead), Depth: e.Depth, Branches: e.Branches, NoTranslate: e.Translate == "off",
-		Thrifty: e.Uplink == "thrifty", Shape: as, Lookup: look, Suffix: r.suffix, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: slices.Concat(r.run.tracing.DialOptions(), tenantOption(e.Tenant), r.dial), LogPrompts: c.Log.Prompts,
+		Thrifty: e.Uplink == "thrifty", Lookup: look, Suffix: r.suffix, Rule: rule, Objective: objective, Privacy: private, Detector: detector, Logger: r.run.log, Metrics: r.metrics, Tracing: r.run.tracing, Dial: slices.Concat(r.run.tracing.DialOptions(), tenantOption(e.Tenant), r.dial), LogPrompts: c.Log.Prompts,
 		Conversations: orNone(e.Conversations)}
 	if d.host != nil {
 		out.Draft = d.host
@@ -167,8 +157,7 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 		}
 	}
 	if e.Router.Record != "" {
-		r.records.path.Store(&e.Router.Record)
-		out.Record = r.records.add
+		out.Record = (&recorder{path: e.Router.Record, log: r.run.log}).add
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,14 +167,6 @@ func (r *edgeRun) config(c *Config, d *draftHost) (edge.Config, error) {
 	r.router.Set(policy, model, e.Router.Share)
 	out.Router, out.Sensors, out.Ledger, out.Prices = r.router, r.sensors, r.ledger, edge.Prices(c.Prices)
 	return out, nil
-}
-
-// keepalive is the setting as the edge takes it, 0: not while nothing is asked.
-func (c *EdgeConfig) keepalive() time.Duration {
-	if c.Keepalive <= 0 {
-		return -1
-	}
-	return c.Keepalive
 }
 
 // apply puts a new configuration in force for the generations that begin from now on.

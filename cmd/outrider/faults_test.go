@@ -6,16 +6,40 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/outrider-llm/outrider/bench/load"
 	"github.com/outrider-llm/outrider/models"
 	outriderv1 "github.com/outrider-llm/outrider/proto/outrider/v1"
 )
+
+// children returns the processes whose parent is pid.
+func children(t *testing.T, pid int) []int {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []int
+	for _, f := range stats {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // it has just ended
+		}
+		s := string(b)
+		after := strings.Fields(s[strings.LastIndex(s, ")")+1:]) // state, parent, ...
+		if len(after) > 1 && after[0] != "Z" && after[1] == strconv.Itoa(pid) {
+			child, _ := strconv.Atoi(s[:strings.IndexByte(s, ' ')])
+			out = append(out, child)
+		}
+	}
+	return out
+}
 
 func alive(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -43,7 +67,7 @@ func gone(t *testing.T, pids ...int) {
 
 func plugin(t *testing.T, s *server) int {
 	t.Helper()
-	c := load.Children(s.cmd.Process.Pid)
+	c := children(t, s.cmd.Process.Pid)
 	if len(c) != 1 {
 		t.Fatalf("server %d has the children %v, want one plugin", s.cmd.Process.Pid, c)
 	}

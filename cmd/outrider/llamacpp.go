@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -78,9 +77,6 @@ func (m ModelConfig) llamacppHost(h *backend.HostConfig) error {
 		return err
 	}
 	h.Args, h.Env = m.Args, append(llamacppEnv(os.Environ()), m.Env...)
-	if h.Confine != nil {
-		h.Confine.Write = append(slices.Clone(h.Confine.Write), driverCaches()...)
-	}
 	return nil
 }
 

@@ -33,7 +33,7 @@ Without --cloud a cloud process with a mock target is started for the run.`,
 				return err
 			}
 			if c.Cloud == "" {
-				_, stop, err := startMockCloud(cmd, &c, mock)
+				stop, err := startMockCloud(cmd, &c, mock)
 				if err != nil {
 					return err
 				}
@@ -100,21 +100,21 @@ type mockCloud struct {
 }
 
 // startMockCloud starts a cloud process with a mock target that is large enough for the run.
-func startMockCloud(cmd *cobra.Command, c *load.Config, m mockCloud) (s *server, stop func(), err error) {
+func startMockCloud(cmd *cobra.Command, c *load.Config, m mockCloud) (stop func(), err error) {
 	tmp, err := newScratch()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	s, err = startServer(cmd.Context(), tmp.dir, "cloud", append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
+	s, err := startServer(cmd.Context(), tmp.dir, "cloud", append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", "mock",
 		"--option", "step=" + m.step.String(), "--option", "sequence=" + m.sequence.String(), "--option", "position=" + m.position.String(),
 		"--option", fmt.Sprintf("sequences=%d", 2*c.Sessions), "--option", fmt.Sprintf("kv_tokens=%d", 2*c.Sessions*(c.Prompt+c.Tokens+16)),
 		"--max-sessions", fmt.Sprint(c.Sessions + 1), "--log-level", "warn"}, m.args...)...)
 	if err != nil {
 		tmp.remove()
-		return nil, nil, err
+		return nil, err
 	}
 	c.Cloud, c.Admin = s.addr(), "http://"+s.admin()
-	return s, func() {
+	return func() {
 		s.stop()
 		tmp.remove()
 	}, nil

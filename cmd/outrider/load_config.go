@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,12 +22,10 @@ import (
 
 // sources says where the values of a configuration come from.
 type sources struct {
-	file  string         // that was read; empty: none
-	text  []byte         // of the file
-	lines map[string]int // of the file's keys
-	// unknown are the file's keys that mean nothing, as errors; what else is wrong is told with them.
-	unknown []error
-	of      map[string]string // "environment NAME" or "flag --name", by key
+	file  string            // that was read; empty: none
+	text  []byte            // of the file
+	lines map[string]int    // of the file's keys
+	of    map[string]string // "environment NAME" or "flag --name", by key
 }
 
 // at names the source of a key; empty: the default.
@@ -63,9 +62,6 @@ func (s *sources) wrong(key, format string, a ...any) error {
 	}
 	return usageError{errors.New(text)}
 }
-
-// maxConfigFile bounds a configuration file, in bytes.
-const maxConfigFile = 4 << 20
 
 // defaultFile is read when it is there and no --config is given.
 const defaultFile = "outrider.yaml"
@@ -105,17 +101,7 @@ func readConfig(path string, flags *pflag.FlagSet) (*Config, error) {
 			return nil, err
 		}
 	}
-	err := cfg.unmarshal(k)
-	if len(cfg.from.unknown) == 0 {
-		return &cfg, err
-	}
-	wrong := cfg.from.unknown
-	if err == nil { // the rest can be read, and checked
-		wrong = append(wrong, cfg.validate()...)
-	} else {
-		wrong = append(wrong, err)
-	}
-	return &cfg, usageError{errors.Join(wrong...)}
+	return &cfg, cfg.unmarshal(k)
 }
 
 func (s *sources) loadFile(k *koanf.Koanf, path string) error {
@@ -123,20 +109,15 @@ func (s *sources) loadFile(k *koanf.Koanf, path string) error {
 	if optional {
 		path = defaultFile
 	}
-	text, err := readSmall(path, maxConfigFile)
+	text, err := os.ReadFile(path)
 	if optional && errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return usagef("cannot read the configuration file: %w", err)
 	}
-	return s.parse(k, path, text)
-}
-
-// parse takes the text of a file.
-func (s *sources) parse(k *koanf.Koanf, path string, text []byte) (err error) {
 	s.file, s.text = path, text
-	if s.lines, s.unknown, err = checkKeys(path, text); err != nil {
+	if s.lines, err = checkKeys(path, text); err != nil {
 		return err
 	}
 	if err := k.Load(rawbytes.Provider(text), yaml.Parser()); err != nil {
@@ -186,7 +167,7 @@ func (s *sources) loadFlags(k *koanf.Koanf, flags *pflag.FlagSet) error {
 // unmarshal sets what was loaded; the rest keeps its default.
 func (c *Config) unmarshal(k *koanf.Koanf) error {
 	err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: &mapstructure.DecoderConfig{
-		Result: c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: len(c.from.unknown) == 0,
+		Result: c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(","), words),
 	}})
 	var bad *mapstructure.DecodeError

@@ -39,11 +39,7 @@ func (m *ModelConfig) settleRemote() error {
 
 // host describes how to launch the model's plugin.
 func (m ModelConfig) host(role string, log *slog.Logger) (backend.HostConfig, error) {
-	h := backend.HostConfig{Name: role, Model: m.Model, Options: m.Options, Env: m.Env, SHA256: m.SHA256, Dir: m.Dir, User: m.User, Logger: log,
-		Confine: confined(m.Sandbox, m.Read, m.Write, m.Network || remote(m.Engine))}
-	if err := sandboxError(role, m.Sandbox); err != nil {
-		return h, err
-	}
+	h := backend.HostConfig{Name: role, Model: m.Model, Options: m.Options, Env: m.Env, SHA256: m.SHA256, Dir: m.Dir, User: m.User, Logger: log}
 	switch {
 	case m.Engine == "" || builtin(m.Engine):
 		engine := m.Engine

@@ -19,8 +19,7 @@ func (c ModelsConfig) named(m ModelConfig) ModelConfig {
 	out.Name = firstWord(firstWord(m.Name, base.Name), m.Model)
 	out.Engine, out.SHA256, out.Pace, out.Tokenizer = firstWord(m.Engine, base.Engine), firstWord(m.SHA256, base.SHA256),
 		firstWord(m.Pace, base.Pace), firstWord(m.Tokenizer, base.Tokenizer)
-	out.Dir, out.User, out.Sandbox = firstWord(m.Dir, base.Dir), firstWord(m.User, base.User), firstWord(m.Sandbox, base.Sandbox)
-	out.Read, out.Write, out.Network = slices.Concat(base.Read, m.Read), slices.Concat(base.Write, m.Write), m.Network || base.Network
+	out.Dir, out.User = firstWord(m.Dir, base.Dir), firstWord(m.User, base.User)
 	if m.Args != nil {
 		out.Args = m.Args
 	}

@@ -22,10 +22,6 @@ type PerceptionConfig struct {
 	Args    []string          `koanf:"args" doc:"of the plugin binary"`
 	Env     []string          `koanf:"env" doc:"KEY=VALUE for the plugin, which inherits nothing else but PATH"`
 	SHA256  string            `koanf:"sha256" doc:"of the plugin binary, checked before it runs"`
-	Sandbox string            `koanf:"sandbox" doc:"as of a model"`
-	Read    []string          `koanf:"read" doc:"as of a model"`
-	Write   []string          `koanf:"write" doc:"as of a model"`
-	Network bool              `koanf:"network" doc:"as of a model; openai-http always may use it"`
 	Options map[string]string `koanf:"options" doc:"of the engine, by name; values are text (perception.md)"`
 }
 
@@ -43,10 +39,6 @@ func (c *PerceptionConfig) off() bool { return c.Engine == "" || c.Engine == "of
 func (c *PerceptionConfig) host(log *slog.Logger) (backend.HostConfig, error) {
 	h := backend.HostConfig{Name: "perception", Env: append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, c.Env...), SHA256: c.SHA256,
 		Options: c.Options, Logger: log}
-	h.Confine = confined(c.Sandbox, c.Read, c.Write, c.Network || c.Engine == "openai-http")
-	if err := sandboxError("perception", c.Sandbox); err != nil {
-		return h, err
-	}
 	_, builtin := perceptionEngines()[c.Engine]
 	switch {
 	case builtin && (len(c.Args) > 0 || c.SHA256 != ""):

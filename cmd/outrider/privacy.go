@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -85,23 +84,14 @@ It prints the text with placeholders, and what was found. Nothing leaves this ma
 				defer func() { _ = f.Close() }()
 				in = f
 			}
-			out, err := abandoned(cmd.Context(), func() (string, error) {
-				text, err := io.ReadAll(io.LimitReader(bufio.NewReader(in), maxPrivacyText+1))
-				if err != nil {
-					return "", err
-				}
-				if len(text) > maxPrivacyText {
-					return "", usagef("the text has more than %d MiB: split it", maxPrivacyText>>20)
-				}
-				var b strings.Builder
-				err = showPrivacy(&b, d, string(text), asJSON)
-				return b.String(), err
-			})
+			text, err := io.ReadAll(io.LimitReader(bufio.NewReader(in), maxPrivacyText+1))
 			if err != nil {
 				return err
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), out)
-			return err
+			if len(text) > maxPrivacyText {
+				return usagef("the text has more than %d MiB: split it", maxPrivacyText>>20)
+			}
+			return showPrivacy(cmd.OutOrStdout(), d, string(text), asJSON)
 		},
 	}
 	f := cmd.Flags()
@@ -110,26 +100,6 @@ It prints the text with placeholders, and what was found. Nothing leaves this ma
 	f.StringSliceVar(&c.Regions, "regions", nil, "countries of telephone numbers without a country code; default: US,GB,CN")
 	f.BoolVar(&asJSON, "json", false, "print findings as JSON: kind, rule, start, end, text, placeholder")
 	return cmd
-}
-
-// abandoned calls f, and leaves it to itself when ctx is done first: for work that does not ask, in a process that ends then.
-func abandoned[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type outcome struct {
-		v   T
-		err error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		v, err := f()
-		done <- outcome{v, err}
-	}()
-	select {
-	case o := <-done:
-		return o.v, o.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
 }
 
 func showPrivacy(w io.Writer, d *privacy.Detector, text string, asJSON bool) error {

@@ -33,9 +33,8 @@ func serveFake(t *testing.T) (*fake.Server, *httptest.Server) {
 
 type said struct {
 	Text    string `json:"text"`
-	Resumes int    `json:"resumes"`
 	Figures struct {
-		AcceptanceRate float64 `json:"acceptance_rate"`
+		Accepted int `json:"accepted"`
 	} `json:"figures"`
 }
 

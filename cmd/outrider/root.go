@@ -62,7 +62,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (see `%s --help`)", err, c.CommandPath())
 	})
-	root.AddCommand(newDemo(), newGenerate(), newChat(), newTalk(), newCloud(), newEdge(), newKeys(), newCerts(), newModels(), newBench(), newSimulate(), newRouter(), newPrivacy(), newDrafts(), newStats(), newHealth(), newConfig(), newDoctor(), newInstall(), newPlugin(), newFloor())
+	root.AddCommand(newDemo(), newGenerate(), newChat(), newTalk(), newCloud(), newEdge(), newKeys(), newCerts(), newModels(), newBench(), newSimulate(), newRouter(), newPrivacy(), newDrafts(), newStats(), newHealth(), newConfig(), newDoctor(), newInstall(), newPlugin())
 	return root
 }
 

@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/outrider-llm/outrider/edge/router"
@@ -119,41 +119,42 @@ func watchRouter(ctx context.Context, current func() (*router.Router, RouterConf
 	}
 }
 
-// recorder adds outcomes to a file. What goes wrong costs the record only.
+// recorder adds outcomes to a file.
 type recorder struct {
-	path  atomic.Pointer[string] // in force
-	lines *backlog
-}
-
-func newRecorder(log *slog.Logger) *recorder {
-	r := &recorder{}
-	r.lines = newBacklog(r, func(err error) {
-		log.Warn("an outcome could not be recorded", "file", *r.path.Load(), "error", err)
-	}, func(int64) {})
-	return r
+	mu   sync.Mutex
+	path string
+	log  *slog.Logger
+	full bool
 }
 
 // maxRecords bounds the file in bytes.
 const maxRecords = 64 << 20
 
+// add appends one outcome. What goes wrong costs the record only.
 func (r *recorder) add(x router.Record) {
-	if line, err := json.Marshal(x); err == nil { // no record fails
-		_, _ = r.lines.Write(append(line, '\n')) // it keeps its own account
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.write(x)
+	if err != nil && !r.full {
+		r.log.Warn("an outcome could not be recorded", "file", r.path, "error", err)
 	}
+	r.full = err != nil
 }
 
-// Write appends a line to the file.
-func (r *recorder) Write(line []byte) (int, error) {
-	path := *r.path.Load()
-	if st, err := os.Stat(path); err == nil && st.Size() > maxRecords {
-		return 0, fmt.Errorf("the file has %d bytes, move it away", st.Size())
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (r *recorder) write(x router.Record) error {
+	line, err := json.Marshal(x)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	n, err := f.Write(line)
-	return n, errors.Join(err, f.Close())
+	if st, err := os.Stat(r.path); err == nil && st.Size() > maxRecords {
+		return fmt.Errorf("the file has %d bytes, move it away", st.Size())
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(line, '\n'))
+	return errors.Join(err, f.Close())
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -100,10 +99,7 @@ func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(
 	if err != nil {
 		return err
 	}
-	var log *slog.Logger
-	out, endLog := patientLog(c.ErrOrStderr(), func() *slog.Logger { return log })
-	defer endLog()
-	level, log, err := newLogger(cfg.Log, out)
+	level, log, err := newLogger(cfg.Log, c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -125,24 +121,11 @@ func (s *serverFlags) run(c *cobra.Command, set func(*Config) error, serve func(
 		section: c.Name(), file: firstWord(file, defaultFile), hangup: hangup})
 }
 
-// patientLog makes a log's writer one that nobody waits for. A terminal is written to at once: what it shows below the log must stay there.
-func patientLog(w io.Writer, log func() *slog.Logger) (io.Writer, func()) {
-	if isTerminal(w) {
-		return w, func() {}
-	}
-	b := newBacklog(w, func(error) {}, func(n int64) {
-		log().Warn("lines of the log were lost: what takes it was full, or too slow", "lines", n)
-	})
-	return b, b.close
-}
-
-// traced makes the plugins take part in the traces, which they deliver themselves.
+// traced makes the plugins take part in the traces.
 func (c *Config) traced(t *telemetry.Tracing) {
 	env := t.Env()
-	c.Edge.Draft.Network = c.Edge.Draft.Network || len(env) > 0
 	c.Edge.Draft.Env = append(slices.Clone(c.Edge.Draft.Env), env...)
 	for i := range c.Cloud.Targets {
 		c.Cloud.Targets[i].Env = append(slices.Clone(c.Cloud.Targets[i].Env), env...)
-		c.Cloud.Targets[i].Network = c.Cloud.Targets[i].Network || len(env) > 0
 	}
 }

@@ -38,15 +38,11 @@ type simulateFlags struct {
 	minPath                            float64
 	gap                                time.Duration
 	thrifty                            bool
-	draftBatch                         int
-	draftRow                           time.Duration
 	arrivals                           string
 	requests, maxPrompt                int
-	speed, capacity, price, goodput    float64
+	speed, capacity, price             float64
 	positions, sequences               int
 	noBaselines, asJSON, withBreakEven bool
-	cloudDraft                         bool
-	cloudStep, cloudToken              time.Duration
 }
 
 func newSimulate() *cobra.Command {
@@ -67,12 +63,9 @@ oracle whose drafter knows which of its tokens will hold: no drafting at this sp
   outrider simulate --link lte --link rtt=50ms,up=25kbit,loss=1%
   outrider simulate --rtt 50ms --max-passes 0.3,0.5,1              # latency against cloud work
   outrider simulate --rtt 50ms --objective latency,cost,energy,balanced
-  outrider simulate --rtt 50ms --draft-batch 4 --draft-row 0.03ms  # branches drafted together
   outrider simulate --rtt 50ms --capacity 8                        # sessions at 8 tokens/s each
-  outrider simulate --rtt 50ms --sessions 100 --goodput 8          # what the target gives of what it could
   outrider simulate --arrivals azure_llm_code_2023.csv --requests 2000
   outrider simulate --rtt 50ms --agreement trace:pair.jsonl
-  outrider simulate --cloud-draft --rtt 50ms,500ms
   outrider simulate --json --rtt 10ms,50ms | jq .ratio`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -97,8 +90,6 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.DurationVar(&f.token, "target-token", 300*time.Microsecond, "and for each token that it scores this")
 	s.DurationVar(&f.sequence, "target-sequence", 0, "and for each session in it this")
 	s.DurationVar(&f.draft, "draft-token", 4*time.Millisecond, "a drafted token takes this on the edge")
-	s.IntVar(&f.draftBatch, "draft-batch", 1, "tokens that one pass of the draft writes at most, each after another branch; a pass takes what a drafted token does")
-	s.DurationVar(&f.draftRow, "draft-row", 0, "and for each further row of it this, also for those that are run again to go on from another branch")
 	f.agreement.rate = 0.8
 	s.Var(&f.agreement, "agreement", "how often the draft's first choice is the target's, on average; or trace:FILE, what 'outrider bench record' wrote of a real pair")
 	s.Float64Var(&f.spread, "agreement-spread", 1.5, "at each position it is drawn from Beta(mean x this, (1-mean) x this); 0: the same everywhere")
@@ -119,15 +110,11 @@ func (f *simulateFlags) flags(c *cobra.Command) {
 	s.Float64Var(&f.minPath, "min-path", 0, "draft while the path probability is at least this; 0: the default")
 	s.DurationVar(&f.gap, "gap", 0, "least time between proposals; 0: the default")
 	s.BoolVar(&f.thrifty, "thrifty", false, "fewer bytes up: as edge.uplink does")
-	s.BoolVar(&f.cloudDraft, "cloud-draft", false, "the cloud drafts, too, with the same draft and in the target's own time; shown beside each of the two drafts alone")
-	s.DurationVar(&f.cloudStep, "cloud-draft-step", 4*time.Millisecond, "there, a step of it costs this")
-	s.DurationVar(&f.cloudToken, "cloud-draft-token", 30*time.Microsecond, "and for each token of its batch this")
 	s.StringVar(&f.arrivals, "arrivals", "", "CSV of requests: TIMESTAMP,ContextTokens,GeneratedTokens")
 	s.IntVar(&f.requests, "requests", 1000, "of these, the first so many")
 	s.IntVar(&f.maxPrompt, "max-prompt", 0, "prompts are cut to this many tokens, as if the rest were cached; 0: not")
 	s.Float64Var(&f.speed, "speed", 1, "the requests arrive this many times as fast")
 	s.Float64Var(&f.capacity, "capacity", 0, "find how many sessions get this many tokens a second each")
-	s.Float64Var(&f.goodput, "goodput", 0, "measure how much the --sessions get of what the target could give at most, so many tokens a second each")
 	s.Float64Var(&f.price, "price", 0, "of an hour of the target's machine: shows the cost per million tokens")
 	s.IntVar(&f.positions, "step-positions", 256, "tokens in one target step at most")
 	s.IntVar(&f.sequences, "step-sequences", 0, "sessions in one target step at most; 0: no bound")
@@ -147,23 +134,17 @@ type simulated struct {
 	Cost        float64                     `json:"cost_per_million_tokens,omitempty"`
 	Baselines   map[string]simulate.Figures `json:"baselines,omitempty"`
 	Capacity    map[string]int              `json:"capacity_sessions,omitempty"`
-	Goodput     *simulate.Goodput           `json:"goodput,omitempty"`
 	BreakEven   map[string]float64          `json:"break_even_rtt_ms,omitempty"`
 	Assumptions map[string]any              `json:"assumptions"`
 }
 
 func (f *simulateFlags) config() (simulate.Config, error) {
 	c := simulate.Config{Seed: f.seed, Strategy: simulate.Cooperative,
-		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft, DraftRow: f.draftRow,
+		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Sequence: f.sequence, Position: f.token}, Draft: f.draft,
 			Agreement: f.agreement.rate, Trace: f.agreement.set, Spread: f.spread, Second: f.second, Confidence: simulate.Confidence(f.confidence)},
 		Link: link.Config{Jitter: f.jitter, Up: link.Way{Rate: int64(f.uplink)}}, Sessions: f.sessions, Prompt: f.prompt, Tokens: f.tokens, Spread: f.within,
-		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap, Thrifty: f.thrifty, Batch: f.draftBatch,
+		RunAhead: f.runAhead, Branches: f.branches, Depth: f.depth, Window: f.window, MinPath: f.minPath, Gap: f.gap, Thrifty: f.thrifty,
 		Limits: speculative.Limits{Positions: f.positions, Sequences: f.sequences, Prefill: 64}}
-	if f.cloudDraft {
-		if c.CloudDraft = (speculative.Cost{Step: f.cloudStep, Position: f.cloudToken}); f.cloudStep+f.cloudToken == 0 {
-			return c, usagef("a draft in the cloud must cost something: set --cloud-draft-step or --cloud-draft-token")
-		}
-	}
 	if f.positions < 1 || f.sequences < 0 || f.repeats < 1 || f.tokens < 1 || len(f.rtts) == 0 {
 		return c, usagef("--step-positions, --repeats and --tokens must be at least 1, --step-sequences not negative, --rtt not empty")
 	}
@@ -223,8 +204,6 @@ func (f *simulateFlags) possible() error {
 		return usagef("--depth is %d, must not be negative; 0 is adaptive", f.depth)
 	case !(f.capacity >= 0):
 		return usagef("--capacity is %g, must be tokens a second for each session", f.capacity)
-	case !(f.goodput >= 0) || f.goodput > 0 && f.sessions < 2:
-		return usagef("--goodput is %g, must be tokens a second for each of several --sessions", f.goodput)
 	case !(f.price >= 0):
 		return usagef("--price is %g, must not be negative", f.price)
 	}
@@ -286,9 +265,6 @@ func (f *simulateFlags) simulate(ctx context.Context, c simulate.Config) (*simul
 	if f.noBaselines || f.sessions > 1 || len(c.Arrivals) > 0 {
 		ways = []simulate.Strategy{simulate.CloudOnly} // the other loops do not share a target
 	}
-	if f.cloudDraft {
-		ways = append(ways, simulate.EdgeDrafting, simulate.CloudDrafting)
-	}
 	alone := c
 	alone.Strategy = simulate.CloudOnly
 	base, err := simulate.Run(ctx, alone)
@@ -317,13 +293,6 @@ func (f *simulateFlags) simulate(ctx context.Context, c simulate.Config) (*simul
 				return nil, err
 			}
 		}
-	}
-	if f.goodput > 0 {
-		g, err := simulate.MeasureGoodput(ctx, c, f.goodput)
-		if err != nil {
-			return nil, err
-		}
-		r.Goodput = &g
 	}
 	if f.withBreakEven && f.sessions == 1 {
 		r.BreakEven, err = breakEven(ctx, c)
@@ -362,14 +331,11 @@ func breakEven(ctx context.Context, c simulate.Config) (map[string]float64, erro
 }
 
 func (f *simulateFlags) assumed(c simulate.Config) map[string]any {
-	m := map[string]any{"target_step_ms": ms(f.step), "target_sequence_ms": ms(f.sequence), "target_token_ms": ms(f.token), "draft_token_ms": ms(f.draft), "draft_batch": f.draftBatch, "draft_row_ms": ms(f.draftRow),
+	m := map[string]any{"target_step_ms": ms(f.step), "target_sequence_ms": ms(f.sequence), "target_token_ms": ms(f.token), "draft_token_ms": ms(f.draft),
 		"agreement": f.agreement.rate, "agreement_spread": f.spread, "second_choice": f.second, "confidence": f.confidence,
 		"prompt_tokens": f.prompt, "tokens": f.tokens, "sessions": f.sessions, "repeats": f.repeats, "link": c.Link.String(), "jitter_ms": ms(c.Link.Jitter), "uplink_bits_per_second": c.Link.Up.Rate,
 		"objective": c.Objective.String(), "run_ahead": c.RunAhead, "branches": f.branches, "seed": f.seed, "vocabulary": 32000, "step_positions": f.positions}
 	f.agreement.assumed(m)
-	if f.cloudDraft {
-		m["cloud_draft_step_ms"], m["cloud_draft_token_ms"] = ms(f.cloudStep), ms(f.cloudToken)
-	}
 	if len(c.Arrivals) > 0 {
 		m["arrivals"], m["requests"], m["speed"] = f.arrivals, len(c.Arrivals), f.speed
 	}
@@ -381,12 +347,6 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 func (f *simulateFlags) assumptions(c simulate.Config) string {
 	s := fmt.Sprintf("a target step takes %s + %s per session + %s per scored token, a drafted token %s; %s; 32,000 words in the vocabulary",
 		f.step, f.sequence, f.token, f.draft, f.agreement.told(f))
-	if f.cloudDraft {
-		s += fmt.Sprintf("; the same draft beside the target takes %s of its time a step + %s a token", f.cloudStep, f.cloudToken)
-	}
-	if f.draftBatch > 1 || f.draftRow > 0 {
-		s += fmt.Sprintf("; the draft writes up to %d tokens in a pass, which takes %s more for each further row", f.draftBatch, f.draftRow)
-	}
 	switch {
 	case len(c.Arrivals) > 0:
 		s += fmt.Sprintf("; %d requests of %s at %g times their speed share one target", len(c.Arrivals), f.arrivals, f.speed)
@@ -407,7 +367,7 @@ func (r *simulated) table(w io.Writer, f *simulateFlags) {
 			g.FirstTokenMs, g.Passes, g.Positions, g.Drafted, g.Uplink, g.Acceptance, g.MeanLength)
 	}
 	row("outrider", r.Figures)
-	for _, s := range []simulate.Strategy{simulate.EdgeDrafting, simulate.CloudDrafting, simulate.CloudOnly, simulate.Synchronous, simulate.Pipelined, simulate.Colocated, simulate.Oracle} {
+	for _, s := range []simulate.Strategy{simulate.CloudOnly, simulate.Synchronous, simulate.Pipelined, simulate.Colocated, simulate.Oracle} {
 		if g, ok := r.Baselines[string(s)]; ok {
 			row(string(s), g)
 		}
@@ -420,10 +380,6 @@ func (r *simulated) table(w io.Writer, f *simulateFlags) {
 	if r.Cost > 0 {
 		notes = append(notes, fmt.Sprintf("%.4g per million tokens while the target is kept busy, cloud-only %.4g", r.Cost,
 			f.price*r.Baselines[string(simulate.CloudOnly)].TargetSeconds/3600))
-	}
-	if g := r.Goodput; g != nil {
-		notes = append(notes, fmt.Sprintf("%d sessions get %g tokens/s or more, together %.0f of %.0f that are possible (%.2f); Jain's index %.3f", g.Met, g.Pace, g.Goodput,
-			g.Bound, g.Ratio, g.Fairness))
 	}
 	for _, s := range []simulate.Strategy{simulate.CloudOnly, simulate.Colocated, simulate.Cooperative} {
 		if n, ok := r.Capacity[string(s)]; ok {

@@ -88,22 +88,3 @@ func TestSimulateRefuses(t *testing.T) {
 		}
 	}
 }
-
-// A draft in the cloud is shown beside the edge's alone and itself alone.
-func TestSimulateCloudDraft(t *testing.T) {
-	out, err := simulateOutput(t, "--cloud-draft", "--json", "--rtt", "200ms", "--repeats", "3", "--tokens", "100")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r simulated
-	if err := json.Unmarshal([]byte(out), &r); err != nil {
-		t.Fatal(err)
-	}
-	edge, cloud := r.Baselines["edge-draft"], r.Baselines["cloud-draft"]
-	if edge.MsPerToken <= r.MsPerToken || cloud.Drafted != 0 || cloud.Ratio >= 1 || r.Assumptions["cloud_draft_step_ms"] != 4.0 {
-		t.Errorf("%s", out)
-	}
-	if _, err := simulateOutput(t, "--cloud-draft", "--cloud-draft-step", "0", "--cloud-draft-token", "0"); err == nil {
-		t.Error("a draft that costs nothing is simulated")
-	}
-}

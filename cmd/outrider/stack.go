@@ -32,7 +32,6 @@ type stackConfig struct {
 	link                linkFlag // in place of rtt
 	draft               string   // name, GGUF file, none, or random
 	config              string   // configuration file of both; empty: none was named
-	onCloud, onEdge     launch
 }
 
 // engineFlags are the flags of commands that run both sides on one engine. --backend is another name
@@ -90,33 +89,26 @@ func startStack(ctx context.Context, c stackConfig) (_ *stack, err error) {
 	if s.link, err = link.Listen(ctx, "127.0.0.1:0", l); err != nil {
 		return nil, err
 	}
-	if c.draft == "random" {
-		s.c.draft = filepath.Join(s.dir, "random-draft.gguf")
-		if err = writeRandom(s.c.draft, models.DraftName); err != nil {
+	draft := c.draft
+	if draft == "random" {
+		draft = filepath.Join(s.dir, "random-draft.gguf")
+		if err = writeRandom(draft, models.DraftName); err != nil {
 			return nil, err
 		}
 	}
-	if s.edge, err = s.startEdge(ctx, "127.0.0.1:0", "127.0.0.1:0"); err != nil {
-		return nil, err
+	args := append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cloud", s.link.Addr(),
+		"--cache", filepath.Join(s.dir, "tokenizers"), "--draft", draft}, s.args(c.edgeArgs)...)
+	if s.edge, err = startServer(ctx, s.dir, "edge", args...); err != nil {
+		return nil, fmt.Errorf("the edge does not start: %w", err)
 	}
 	return s, nil
 }
 
 func (s *stack) startCloud(ctx context.Context, listen string) (*server, error) {
 	args := append([]string{"--listen", listen, "--admin", "127.0.0.1:0", "--drain", "1s"}, s.args(s.c.cloudArgs)...)
-	v, err := s.c.onCloud.start(ctx, s.dir, "cloud", args...)
+	v, err := startServer(ctx, s.dir, "cloud", args...)
 	if err != nil {
 		return nil, fmt.Errorf("the cloud does not start: %w", err)
-	}
-	return v, nil
-}
-
-func (s *stack) startEdge(ctx context.Context, listen, http string) (*server, error) {
-	args := append([]string{"--listen", listen, "--admin", "127.0.0.1:0", "--http", http, "--cloud", s.link.Addr(),
-		"--cache", filepath.Join(s.dir, "tokenizers"), "--draft", s.c.draft}, s.args(s.c.edgeArgs)...)
-	v, err := s.c.onEdge.start(ctx, s.dir, "edge", args...)
-	if err != nil {
-		return nil, fmt.Errorf("the edge does not start: %w", err)
 	}
 	return v, nil
 }
@@ -134,15 +126,6 @@ func (s *stack) restartCloud(ctx context.Context) error {
 	v, err := s.startCloud(ctx, s.cloud.addr())
 	if err == nil {
 		s.cloud = v
-	}
-	return err
-}
-
-// restartEdge starts the edge again, on its old addresses, after it was killed.
-func (s *stack) restartEdge(ctx context.Context) error {
-	v, err := s.startEdge(ctx, s.edge.addr(), s.edge.http())
-	if err == nil {
-		s.edge = v
 	}
 	return err
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/outrider-llm/outrider/bench/pair"
 	"github.com/outrider-llm/outrider/bench/sweep"
 	"github.com/outrider-llm/outrider/bench/workload"
-	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/drafter/translate"
 	"github.com/outrider-llm/outrider/models"
 )
@@ -216,19 +215,12 @@ func (f *sweepFlags) launch(ctx context.Context, c *sweep.Config, cloudArgs []st
 			stop()
 		}
 	}()
-	c.Clouds = map[cloud.Draft]string{}
-	for _, v := range c.Variants {
-		if c.Clouds[v.CloudDraft] != "" {
-			continue
-		}
-		s, err := startServer(ctx, tmp.dir, "cloud", append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain", "1s", "--prefixes", "0",
-			"--draft", v.CloudDraft.String()}, cloudArgs...)...)
-		if err != nil {
-			return nil, fmt.Errorf("the cloud does not start: %w", err)
-		}
-		ends = append(ends, s.stop)
-		c.Clouds[v.CloudDraft] = s.addr()
+	cloud, err := startServer(ctx, tmp.dir, "cloud", append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain", "1s", "--prefixes", "0"}, cloudArgs...)...)
+	if err != nil {
+		return nil, fmt.Errorf("the cloud does not start: %w", err)
 	}
+	ends = append(ends, cloud.stop)
+	c.Cloud = cloud.addr()
 	if draft == nil {
 		return stop, nil
 	}

@@ -26,7 +26,7 @@ type docTable struct {
 }
 
 func docTables() []docTable {
-	return []docTable{{"ratios", ratioTable}, {"cloud-draft", cloudDraftTable}, {"capacity", capacityTable}, {"step-cost", stepCostTable}, {"goodput", goodputTable}, {"acceptance", acceptanceTable}}
+	return []docTable{{"ratios", ratioTable}, {"capacity", capacityTable}, {"acceptance", acceptanceTable}}
 }
 
 func newTables() *cobra.Command {
@@ -143,71 +143,15 @@ func simulatedLines(ctx context.Context, to *[]simulated, args ...string) error 
 // capacityTable says how many sessions a target carries under three cost shapes.
 func capacityTable(ctx context.Context, _ string, w io.Writer) error {
 	fmt.Fprint(w, "\n| a step of 40 ms costs besides | cloud-only | draft beside the target | outrider |\n|---|---|---|---|\n")
-	for _, shape := range costShapes() {
+	for _, shape := range [][3]string{{"0s", "0.3ms", "0.3 ms per row"}, {"0.5ms", "0.1ms", "0.5 ms per session and 0.1 ms per row"},
+		{"0.5ms", "0.02ms", "0.5 ms per session and 0.02 ms per row"}} {
 		var runs []simulated
-		if err := simulatedLines(ctx, &runs, append([]string{"--rtt", "50ms", "--no-baselines", "--repeats", "5", "--capacity", "8"}, shape.flags...)...); err != nil {
+		if err := simulatedLines(ctx, &runs, "--rtt", "50ms", "--no-baselines", "--repeats", "5", "--capacity", "8", "--target-sequence", shape[0],
+			"--target-token", shape[1]); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "| %s | %s |\n", shape.name, carried(&runs[0]))
-	}
-	fmt.Fprintln(w)
-	return nil
-}
-
-// costShape is what a target's step costs besides the step itself, in words and as flags of simulate.
-type costShape struct {
-	name  string
-	flags []string
-}
-
-func costShapes() []costShape {
-	of := func(name, sequence, row string) costShape {
-		return costShape{name, []string{"--target-sequence", sequence, "--target-token", row}}
-	}
-	return []costShape{of("0.3 ms per row", "0s", "0.3ms"), of("0.5 ms per session and 0.1 ms per row", "0.5ms", "0.1ms"),
-		of("0.5 ms per session and 0.02 ms per row", "0.5ms", "0.02ms")}
-}
-
-func carried(r *simulated) string {
-	return fmt.Sprintf("%d | %d | %d", r.Capacity[string(simulate.CloudOnly)], r.Capacity[string(simulate.Colocated)], r.Capacity[string(simulate.Cooperative)])
-}
-
-// stepCostTable says what steps were measured to cost, and how many sessions a target carries that costs the same.
-func stepCostTable(ctx context.Context, dir string, w io.Writer) error {
-	fmt.Fprint(w, "\n| model on llama.cpp | parameters | a step, ms | for each session | for each row | fit: median error, worst | cloud-only | draft beside the target | outrider |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, name := range []string{"demo", "200m"} {
-		r, err := readCost(filepath.Join(dir, "data", "step-cost-"+name+".json"))
-		if err != nil {
-			return err
-		}
-		c := r.Cost()
-		var runs []simulated
-		if err := simulatedLines(ctx, &runs, "--rtt", "50ms", "--no-baselines", "--repeats", "5", "--capacity", "8", "--target-step", c.Step.String(),
-			"--target-sequence", c.Sequence.String(), "--target-token", c.Position.String()); err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "| %s | %.1f million | %.2g | %.2g | %.2g | %.0f %%, %.0f %% | %s |\n", r.Model, float64(r.Parameters)/1e6, r.Step, r.Sequence, r.Position, 100*r.Error,
-			100*r.Worst, carried(&runs[0]))
-	}
-	fmt.Fprintln(w)
-	return nil
-}
-
-// goodputTable compares goodput with its bound under several loads.
-func goodputTable(ctx context.Context, _ string, w io.Writer) error {
-	loads := []string{"10", "50", "100", "200", "300"}
-	fmt.Fprintf(w, "\n| a step of 40 ms costs besides | %s sessions |\n|%s\n", strings.Join(loads, " | "), strings.Repeat("---|", len(loads)+1))
-	for _, shape := range costShapes() {
-		fmt.Fprintf(w, "| %s |", shape.name)
-		for _, n := range loads {
-			var runs []simulated
-			if err := simulatedLines(ctx, &runs, append([]string{"--rtt", "50ms", "--tokens", "20", "--goodput", "8", "--sessions", n}, shape.flags...)...); err != nil {
-				return err
-			}
-			g := runs[0].Goodput
-			fmt.Fprintf(w, " %.0f of %.0f, %.2f; %.2f, %.2f |", g.Goodput, g.Bound, g.Ratio, g.Fairness, g.Least)
-		}
-		fmt.Fprintln(w)
+		n := runs[0].Capacity
+		fmt.Fprintf(w, "| %s | %d | %d | %d |\n", shape[2], n[string(simulate.CloudOnly)], n[string(simulate.Colocated)], n[string(simulate.Cooperative)])
 	}
 	fmt.Fprintln(w)
 	return nil

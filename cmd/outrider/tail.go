@@ -11,7 +11,7 @@ type tail struct {
 	buf []byte
 }
 
-const tailBytes = 64 << 10 // the goroutines of a process that hangs have room
+const tailBytes = 16 << 10
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()

@@ -13,7 +13,6 @@ import (
 
 	"github.com/outrider-llm/outrider/cloud"
 	"github.com/outrider-llm/outrider/edge"
-	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
@@ -44,7 +43,14 @@ func (c *Config) validate() []error {
 			errs = append(errs, c.from.wrong(n.key, "%s is %g, must be between %g and %g (%s)", n.key, n.v, n.lo, n.hi, n.hints))
 		}
 	}
-	errs = append(errs, c.durationErrors()...)
+	for _, d := range []struct {
+		key string
+		v   time.Duration
+	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"cloud.prefix_ttl", c.Cloud.PrefixTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}, {"edge.drain", c.Edge.Drain}} {
+		if d.v < 0 || (d.v > 0 && d.v < time.Millisecond) {
+			errs = append(errs, c.from.wrong(d.key, "%s is %s, must be 0 or a time such as 5s (a number without unit counts as nanoseconds)", d.key, d.v))
+		}
+	}
 	if c.Cloud.RunAhead == 0 {
 		errs = append(errs, c.from.wrong("cloud.run_ahead", "cloud.run_ahead must be on, off or a number up to 1: the cloud has no other default"))
 	}
@@ -69,13 +75,6 @@ func (c *Config) validate() []error {
 	if u := c.Edge.Uplink; u != "fast" && u != "thrifty" {
 		errs = append(errs, c.from.wrong("edge.uplink", "edge.uplink is %q, must be fast or thrifty", u))
 	}
-	if _, err := shape.Parse(c.Edge.Padding, c.Edge.Cadence); err != nil {
-		key := "edge.padding"
-		if c.Edge.Cadence != 0 {
-			key = "edge.cadence"
-		}
-		errs = append(errs, c.from.wrong(key, "%s: %s", key, err))
-	}
 	if t := c.Edge.Translate; t != "auto" && t != "off" {
 		errs = append(errs, c.from.wrong("edge.translate", "edge.translate is %q, must be auto or off", t))
 	}
@@ -83,20 +82,6 @@ func (c *Config) validate() []error {
 		errs = append(errs, c.from.wrong("edge.lookup", "edge.lookup is %q, must be auto, off or always", c.Edge.Lookup))
 	}
 	return append(errs, c.validateNames()...)
-}
-
-// durationErrors checks the settings that are times.
-func (c *Config) durationErrors() (errs []error) {
-	for _, d := range []struct {
-		key string
-		v   time.Duration
-	}{{"cloud.drain", c.Cloud.Drain}, {"cloud.idle_ttl", c.Cloud.IdleTTL}, {"cloud.prefix_ttl", c.Cloud.PrefixTTL}, {"edge.fallback_after", c.Edge.FallbackAfter}, {"edge.drain", c.Edge.Drain},
-		{"cloud.keepalive", c.Cloud.Keepalive}, {"edge.keepalive", c.Edge.Keepalive}, {"edge.link_timeout", c.Edge.LinkTimeout}} {
-		if d.v < 0 || (d.v > 0 && d.v < time.Millisecond) {
-			errs = append(errs, c.from.wrong(d.key, "%s is %s, must be 0 or a time such as 5s (a number without unit counts as nanoseconds)", d.key, d.v))
-		}
-	}
-	return errs
 }
 
 // validateNames checks what can be known of models and pairs without looking for files.
@@ -140,13 +125,7 @@ func orList(name string, known []string) string {
 
 // checkAddress refuses what is no host:port. An address that names a scheme of gRPC is left alone.
 func checkAddress(what, addr, example string) error {
-	if strings.Contains(addr, "://") {
-		if err := edge.CheckTarget(addr); err != nil {
-			return usagef("%s: %w", what, err)
-		}
-		return nil
-	}
-	if strings.HasPrefix(addr, "unix:") {
+	if strings.Contains(addr, ":///") || strings.HasPrefix(addr, "unix:") {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(addr)
@@ -166,7 +145,7 @@ func checkAddress(what, addr, example string) error {
 func (c *Config) addressErrors() []error {
 	var errs []error
 	for _, a := range edge.Addresses(c.Edge.Cloud) {
-		if err := checkAddress("edge.cloud", a, "gpu1:7600, gpu1:7600,gpu2:7600 or dns:///clouds:7600"); err != nil {
+		if err := checkAddress("edge.cloud", a, "gpu1:7600 or gpu1:7600,gpu2:7600"); err != nil {
 			errs = append(errs, c.from.wrong("edge.cloud", "%s", fmt.Sprint(err)))
 		}
 	}

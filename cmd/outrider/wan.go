@@ -5,18 +5,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
+	"slices"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/outrider-llm/outrider/backend"
 	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/bench/simulate"
+	"github.com/outrider-llm/outrider/edge"
 	"github.com/outrider-llm/outrider/speculative"
 )
 
 type wanFlags struct {
 	rtts               []time.Duration
-	links              linksFlag
 	step, token, draft time.Duration
 	agreement, spread  float64
 	second, runAhead   float64
@@ -28,21 +32,13 @@ func newWAN() *cobra.Command {
 	var f wanFlags
 	c := &cobra.Command{
 		Use:   "wan",
-		Short: "Time and bytes per token over an emulated link, real processes against the simulation",
+		Short: "Time per token over an emulated link, real processes against the simulation",
 		Long: `Run a cloud process and the two model plugins (the mock engine, with given step times and
-agreement), an edge in this process, and an emulated link between them, over mutual TLS. Each round
-generates the same tokens in five ways, one after the other, beginning with another one each time: Outrider,
-Outrider with edge.uplink: thrifty, a plain pipelined loop (chains, no run-ahead), a synchronous
-draft-verify loop (at the depth that the simulation finds best), and the target alone. Beside the medians
-of the paired ratios (with intervals that hold the true ones with 95 %) stands what "outrider simulate" says of the very same
-tokens, hits and misses.
-
-Bytes are counted from the first token on, up and down: messages, HTTP/2 frames, TLS records; TCP/IP headers
-come on top.
-
-` + presetHelp(),
+agreement), an edge in this process and an emulated link between them. Each round generates the same
+tokens with Outrider, with a plain pipelined loop (chains, no run-ahead) and with the target alone,
+one after the other, and the medians of the paired ratios stand next to what "outrider simulate" says
+for the same sessions.`,
 		Example: `  outrider bench wan --rtt 10ms,50ms
-  outrider bench wan --link lte --link rtt=50ms,up=25kbit,down=1mbit
   outrider bench wan --rtt 50ms --rounds 9 --json | jq .ratio`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -51,7 +47,6 @@ come on top.
 	}
 	s := c.Flags()
 	s.DurationSliceVar(&f.rtts, "rtt", []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}, "round-trip times")
-	s.Var(&f.links, "link", "links in place of --rtt (can be repeated): "+link.Forms)
 	s.DurationVar(&f.step, "target-step", 40*time.Millisecond, "a target step costs this")
 	s.DurationVar(&f.token, "target-token", 300*time.Microsecond, "and for each token that it scores this")
 	s.DurationVar(&f.draft, "draft-token", 4*time.Millisecond, "a drafted token takes this")
@@ -60,91 +55,179 @@ come on top.
 	s.Float64Var(&f.second, "second-choice", 0.5, "of the misses, how often the draft's second choice is right")
 	s.Float64Var(&f.runAhead, "run-ahead", 1, "target passes per committed token at most")
 	s.IntVarP(&f.tokens, "max-tokens", "n", 200, "tokens per session")
-	s.IntVar(&f.rounds, "rounds", 7, "sessions of each kind per link")
-	s.BoolVar(&f.asJSON, "json", false, "print one JSON object per link")
+	s.IntVar(&f.rounds, "rounds", 5, "sessions of each kind per round trip")
+	s.BoolVar(&f.asJSON, "json", false, "print one JSON object per round-trip time")
 	return c
 }
 
-// wanFigures are those of one way over one link.
-type wanFigures struct {
-	Ratio      float64 `json:"ratio"` // of cloud-only streaming, median of the paired rounds
-	RatioLow   float64 `json:"ratio_low"`
-	RatioHigh  float64 `json:"ratio_high"`
-	MsPerToken float64 `json:"ms_per_token"`
-	Simulated  float64 `json:"simulated_ms_per_token"` // the same sessions on the virtual clock
-	SimRatio   float64 `json:"simulated_ratio"`
-	Difference float64 `json:"difference_percent"` // of the two, median of the rounds
-	Beyond     float64 `json:"beyond_percent"`     // the same where steps and drafts take what they took
-	Passes     float64 `json:"target_passes_per_token"`
-	Acceptance float64 `json:"acceptance_rate"`
-	Uplink     float64 `json:"uplink_payload_bytes_per_token"`
-	Frames     float64 `json:"uplink_frame_bytes_per_token"`  // HTTP/2, payload included
-	Records    float64 `json:"uplink_record_bytes_per_token"` // TLS, frames included
-	Writes     float64 `json:"uplink_writes_per_token"`       // about the TCP segments
-	Down       float64 `json:"downlink_record_bytes_per_token"`
+// wanReport is one line of `outrider bench wan --json`.
+type wanReport struct {
+	RTT            float64 `json:"rtt_ms"`
+	Ratio          float64 `json:"ratio"` // of cloud-only streaming, median of the paired rounds
+	RatioLow       float64 `json:"ratio_low"`
+	RatioHigh      float64 `json:"ratio_high"`
+	Pipelined      float64 `json:"pipelined_ratio"`
+	Simulated      float64 `json:"simulated_ratio"`
+	MsPerToken     float64 `json:"ms_per_token"`
+	CloudOnly      float64 `json:"cloud_only_ms_per_token"`
+	CloudOnlyIdeal float64 `json:"cloud_only_simulated_ms_per_token"`
+	Passes         float64 `json:"target_passes_per_token"`
+	Uplink         float64 `json:"uplink_payload_bytes_per_token"`
+	Acceptance     float64 `json:"acceptance_rate"`
+	Identical      bool    `json:"identical_to_target"`
 }
 
-// wanReport is one line of `outrider bench wan --json`: Outrider's figures, and those of all ways.
-type wanReport struct {
-	RTT  float64 `json:"rtt_ms"`
-	Link string  `json:"link"`
-	wanFigures
-	Ways      map[string]*wanFigures `json:"ways"`
-	Depth     int                    `json:"synchronous_depth"`
-	Rounds    int                    `json:"rounds"`
-	Identical bool                   `json:"identical_to_target"`
-	StepLate  float64                `json:"step_late_ms"`  // a target step took so much longer than asked for
-	DraftLate float64                `json:"draft_late_ms"` // likewise a drafted token, the way to its process included
-	Load      [2]float64             `json:"load_average"`  // before and after
+// wan is a cloud, a draft and what they were told.
+type wan struct {
+	f     wanFlags
+	cloud *server
+	draft *backend.Host
+	log   *slog.Logger
 }
 
 func runWAN(ctx context.Context, f wanFlags, w, stderr io.Writer) error {
-	links := f.links.over(f.rtts, link.Config{})
-	if f.tokens < 2 || f.rounds < 1 || len(links) == 0 {
+	if f.tokens < 2 || f.rounds < 1 || len(f.rtts) == 0 {
 		return usagef("--max-tokens must be at least 2, --rounds at least 1, --rtt not empty")
 	}
-	if _, err := simulate.Run(ctx, f.simulated(links[0])); err != nil { // the same bounds
+	if _, err := simulate.Run(ctx, f.simulated(0, 1)); err != nil { // the same bounds
 		return usageError{err}
 	}
-	x, err := startWAN(ctx, f, stderr)
+	tmp, err := newScratch()
 	if err != nil {
 		return err
 	}
-	defer x.stop()
+	defer tmp.remove()
+	x := &wan{f: f, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	x.cloud, err = startServer(ctx, tmp.dir, "cloud", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain", "1s", "--target", "mock",
+		"--engine", "mock", "--option", "seed=7", "--option", "step="+f.step.String(), "--option", "position="+f.token.String())
+	if err != nil {
+		return fmt.Errorf("the cloud does not start: %w", err)
+	}
+	defer x.cloud.stop()
+	x.draft, err = ModelConfig{Model: "mock", Engine: "mock", Options: map[string]string{"seed": "7", "step": f.draft.String(),
+		"agreement": fmt.Sprint(f.agreement), "spread": fmt.Sprint(f.spread), "second": fmt.Sprint(f.second)}}.launch(ctx, "draft", x.log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = x.draft.Close() }() // nothing is left to lose
 	if !f.asJSON {
-		fmt.Fprintf(w, "Target %s + %s per token, draft %s per token, agreement %g; %d rounds of %d tokens, each way in turn, over mutual TLS.\n",
+		fmt.Fprintf(w, "Target %s + %s per token, draft %s per token, agreement %g; %d rounds of %d tokens, each way in turn.\n\n",
 			f.step, f.token, f.draft, f.agreement, f.rounds, f.tokens)
 	}
-	for _, l := range links {
-		r, err := x.measure(ctx, l)
+	var reports []wanReport
+	for _, rtt := range f.rtts {
+		r, err := x.measure(ctx, rtt)
 		if err != nil {
 			return err
 		}
-		if !f.asJSON {
-			r.table(w)
-		} else if err := json.NewEncoder(w).Encode(r); err != nil {
-			return err
+		if reports = append(reports, r); f.asJSON {
+			if err := json.NewEncoder(w).Encode(r); err != nil {
+				return err
+			}
+		} else {
+			fmt.Fprintf(stderr, "round trip %g ms: %.3f of cloud-only\n", r.RTT, r.Ratio)
 		}
+	}
+	if !f.asJSON {
+		wanTable(w, reports)
 	}
 	return nil
 }
 
-func (f *wanFlags) simulated(l link.Config) simulate.Config {
-	return simulate.Config{Strategy: simulate.Cooperative, Sessions: 1, Prompt: wanPrompt, Tokens: f.tokens, Branches: true, RunAhead: f.runAhead, Link: l,
+func wanTable(w io.Writer, reports []wanReport) {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "RTT ms\tms/token\tcloud-only\tratio\trange\tsimulated\tpipelined\tpasses/token\tbytes up/token\tidentical\t")
+	for _, r := range reports {
+		fmt.Fprintf(t, "%g\t%.1f\t%.1f\t%.3f\t%.3f-%.3f\t%.3f\t%.3f\t%.2f\t%.1f\t%t\t\n", r.RTT, r.MsPerToken, r.CloudOnly, r.Ratio, r.RatioLow, r.RatioHigh,
+			r.Simulated, r.Pipelined, r.Passes, r.Uplink, r.Identical)
+	}
+	_ = t.Flush() // to w, whose errors show on the next write
+}
+
+func (f *wanFlags) simulated(rtt time.Duration, sessions int) simulate.Config {
+	return simulate.Config{Strategy: simulate.Cooperative, Sessions: sessions, Spread: time.Duration(sessions) * apart, Prompt: wanPrompt, Tokens: f.tokens,
+		Branches: true, RunAhead: f.runAhead, Link: link.Config{RTT: rtt},
 		Model: simulate.Model{Target: speculative.Cost{Step: f.step, Position: f.token}, Draft: f.draft, Agreement: f.agreement, Spread: f.spread,
 			Second: f.second, Confidence: simulate.Calibrated}}
 }
 
-func (r *wanReport) table(w io.Writer) {
-	fmt.Fprintf(w, "\n%s (load average %.1f, then %.1f)\n", r.Link, r.Load[0], r.Load[1])
-	t := newTable(w)
-	fmt.Fprintln(t, "\tms/token\tratio\t95 %\tsimulated\tdiffers\tbeyond\tpasses/token\tup/token: payload\tframes\tTLS\tsegments\tdown TLS\t")
-	for _, way := range wanWays() {
-		g := r.Ways[way]
-		fmt.Fprintf(t, "%s\t%.1f\t%.3f\t%.3f-%.3f\t%.3f\t%+.1f %%\t%+.1f %%\t%.2f\t%.1f B\t%.1f B\t%.1f B\t%.2f\t%.1f B\t\n", way, g.MsPerToken, g.Ratio, g.RatioLow, g.RatioHigh,
-			g.SimRatio, g.Difference, g.Beyond, g.Passes, g.Uplink, g.Frames, g.Records, g.Writes, g.Down)
+const (
+	wanPrompt   = 16  // tokens
+	wanSessions = 200 // that the simulation averages over
+)
+
+func (x *wan) measure(ctx context.Context, rtt time.Duration) (r wanReport, err error) {
+	l, err := link.Listen(ctx, "127.0.0.1:0", link.Config{Target: x.cloud.addr(), RTT: rtt})
+	if err != nil {
+		return r, err
 	}
-	_ = t.Flush() // to w, whose errors show on the next write
-	fmt.Fprintf(w, "a target step took %.2f ms longer than asked for, a drafted token %.2f; beyond: what differs besides that\n", r.StepLate, r.DraftLate)
-	fmt.Fprintf(w, "synchronous: %d tokens a round; all tokens identical to the target's: %t\n", r.Depth, r.Identical)
+	defer func() { _ = l.Close() }() // its connections are gone by then
+	edges := [2]*edge.Edge{}
+	for i, c := range []edge.Config{{Branches: true, RunAhead: x.f.runAhead}, {RunAhead: 0.001}} {
+		c.Draft, c.Cloud, c.Logger = x.draft, l.Addr(), x.log
+		if edges[i], err = edge.New(c); err != nil {
+			return r, err
+		}
+		defer func() { _ = edges[i].Close() }() // ends streams, nothing to report
+	}
+	fig, err := simulate.Compare(ctx, x.f.simulated(rtt, wanSessions))
+	if err != nil {
+		return r, err
+	}
+	r = wanReport{RTT: ms(rtt), Simulated: fig.Ratio, Identical: true, CloudOnlyIdeal: ms(x.f.step + x.f.token)}
+	var ratios, pipelined, with, alone []float64
+	var u speculative.Usage
+	tokens, uplink := 0.0, 0.0
+	for round := -1; round < x.f.rounds; round++ { // the first connects and learns
+		three := [3]edge.Summary{}
+		var logs [3][]edge.Token
+		for k := range three {
+			on, request := edges[k%2], x.request(round)
+			if k == 2 {
+				on, request.NoDraft = edges[0], true
+			}
+			three[k], err = on.Generate(ctx, request, func(e edge.Event) error {
+				for _, t := range e.Tokens {
+					logs[k] = append(logs[k], t.ID)
+				}
+				return nil
+			})
+			if err != nil {
+				return r, err
+			}
+			r.Identical = r.Identical && slices.Equal(logs[k], logs[0])
+		}
+		if round < 0 {
+			continue
+		}
+		base := float64(three[2].Total)
+		ratios, pipelined = append(ratios, float64(three[0].Total)/base), append(pipelined, float64(three[1].Total)/base)
+		with, alone = append(with, ms(three[0].Total)/float64(three[0].Tokens)), append(alone, ms(three[2].Total)/float64(three[2].Tokens))
+		tokens += float64(three[0].Tokens)
+		uplink += float64(three[0].Uplink)
+		u.Passes += three[0].Usage.Passes
+		u.Judged += three[0].Usage.Judged
+		u.Accepted += three[0].Usage.Accepted
+	}
+	r.Passes, r.Uplink, r.Acceptance = float64(u.Passes)/tokens, uplink/tokens, float64(u.Accepted)/float64(max(1, u.Judged))
+	r.Ratio, r.RatioLow, r.RatioHigh = middle(ratios)
+	r.Pipelined, _, _ = middle(pipelined)
+	r.MsPerToken, _, _ = middle(with)
+	r.CloudOnly, _, _ = middle(alone)
+	return r, nil
+}
+
+func (x *wan) request(round int) edge.Request {
+	tokens := make([]edge.Token, wanPrompt)
+	for i := range tokens {
+		tokens[i] = edge.Token(1 + (round+2)*1000 + i)
+	}
+	return edge.Request{Tokens: tokens, MaxTokens: x.f.tokens, IgnoreEnd: true}
+}
+
+// middle is the median of a few values, with the least and the greatest.
+func middle(v []float64) (mid, low, high float64) {
+	slices.Sort(v)
+	n := len(v)
+	return (v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]
 }

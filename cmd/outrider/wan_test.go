@@ -21,8 +21,7 @@ func TestWAN(t *testing.T) {
 	if err := json.Unmarshal(bytes.TrimSpace(out.Bytes()), &r); err != nil {
 		t.Fatalf("%v in %s", err, out.String())
 	}
-	if !r.Identical || r.RTT != 5 || r.Ratio <= 0 || r.Simulated <= 0 || r.Passes <= 0 || len(r.Ways) != 5 || r.Ways[wayCloudOnly].MsPerToken < 10 ||
-		r.Ways[wayThrifty].Uplink >= r.Uplink || r.Uplink < 3 || r.Frames < r.Uplink || r.Records < r.Frames || r.Depth < 1 {
+	if !r.Identical || r.RTT != 5 || r.Ratio <= 0 || r.Simulated <= 0 || r.Pipelined <= 0 || r.Passes <= 0 || r.CloudOnly < 10 {
 		t.Errorf("got %+v", r)
 	}
 }

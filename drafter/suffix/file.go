@@ -104,28 +104,18 @@ func (s *Store) sync() {
 	s.synced, s.seen = keys(parts), now
 }
 
-// Save writes the file when there is something new: whole or not at all, for the owner's eyes only. Nobody else waits
-// for the disk meanwhile.
+// Save writes the file when there is something new: whole or not at all, for the owner's eyes only.
 func (s *Store) Save() error {
-	s.saving.Lock()
-	defer s.saving.Unlock()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.path == "" || !s.dirty {
-		s.mu.Unlock()
 		return nil
 	}
 	s.sync()
-	data, saved := format(s.parts), keys(s.parts)
-	s.dirty = false
-	s.mu.Unlock()
-	err := s.replace(s.path, data)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		s.dirty = true
+	if err := replace(s.path, format(s.parts)); err != nil {
 		return fmt.Errorf("cannot save learned drafts: %w", err)
 	}
-	s.synced, s.seen = saved, stampOf(s.path)
+	s.dirty, s.synced, s.seen = false, keys(s.parts), stampOf(s.path)
 	return nil
 }
 

@@ -41,9 +41,7 @@ const (
 
 // Store keeps the partitions. Safe for concurrent use.
 type Store struct {
-	path    string                               // empty: in memory only
-	replace func(path string, data []byte) error // writes the file
-	saving  sync.Mutex                           // over writing it
+	path string // empty: in memory only
 
 	mu     sync.Mutex
 	parts  map[Key]*part
@@ -53,9 +51,7 @@ type Store struct {
 }
 
 // New returns an empty store in memory.
-func New() *Store {
-	return &Store{replace: replace, parts: map[Key]*part{}, synced: map[Key]bool{}}
-}
+func New() *Store { return &Store{parts: map[Key]*part{}, synced: map[Key]bool{}} }
 
 // Learn takes an answer that a target has committed.
 func (s *Store) Learn(k Key, answer []Token, now time.Time) {

@@ -246,37 +246,3 @@ func BenchmarkLearn(b *testing.B) {
 		s.Learn(me, text[:300], now)
 	}
 }
-
-// A disk that hangs keeps nobody waiting who learns or looks up.
-func TestSaveLetsOthersGoOn(t *testing.T) {
-	s, err := Open(filepath.Join(t.TempDir(), "x.drafts"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := tokens("the cat sat on the mat")
-	s.Learn(Key{User: "me"}, text, time.Unix(1, 0))
-	hangs, goes := make(chan struct{}), make(chan struct{})
-	s.replace = func(string, []byte) error {
-		close(hangs)
-		<-goes
-		return errors.New("no space left")
-	}
-	saved := make(chan error)
-	go func() { saved <- s.Save() }()
-	<-hangs
-	s.Learn(Key{User: "you"}, text, time.Unix(2, 0)) // would wait for ever
-	if len(s.List()) != 2 {
-		t.Error(s.List())
-	}
-	close(goes)
-	if err := <-saved; err == nil {
-		t.Error("the failure is not told")
-	}
-	s.replace = replace
-	if err := s.Save(); err != nil { // what failed is tried again
-		t.Fatal(err)
-	}
-	if again, err := Open(s.path); err != nil || len(again.List()) != 2 {
-		t.Error(again.List(), err)
-	}
-}

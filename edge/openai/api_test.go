@@ -423,21 +423,6 @@ func TestParameters(t *testing.T) {
 	}
 }
 
-// TestCutCall: a call that the limit cuts off before it can be told is no text; one that had to be none is.
-func TestCutCall(t *testing.T) {
-	f := newFake(t, `[{"name": "weather", "arguments": {"place": "Bern"}}]`)
-	a := serve(t, f, Config{})
-	for _, choice := range []string{`"required"`, `{"type":"function","function":{"name":"weather"}}`, `"auto"`} {
-		for _, stream := range []string{"false", "true"} {
-			_, got := a.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"Hi"}],"max_tokens":2,"stream":`+stream+`,
-				"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}],"tool_choice":`+choice+`}`)
-			if leaks := strings.Contains(got, `"content":"[{`); !strings.Contains(got, `"length"`) || leaks != (choice == `"auto"`) {
-				t.Errorf("%s, stream %s: %s", choice, stream, got)
-			}
-		}
-	}
-}
-
 func TestToolConstraints(t *testing.T) {
 	f := newFake(t, "x")
 	a := serve(t, f, Config{})

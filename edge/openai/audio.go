@@ -83,7 +83,7 @@ func (t *transcription) write(w http.ResponseWriter, text string, d time.Duratio
 }
 
 func (s *server) transcribeStream(w http.ResponseWriter, r *http.Request, t *transcription, sound media.Sound) error {
-	out := s.stream(w)
+	out := newStream(w, s.c.Heartbeat, s.c.WriteTimeout)
 	defer out.close()
 	told := ""
 	tell := func(text string) error {

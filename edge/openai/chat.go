@@ -147,7 +147,7 @@ func (a *answer) choice(index int) chatChoice {
 
 // chatStream answers with server-sent events.
 func (s *server) chatStream(w http.ResponseWriter, r *http.Request, j *job, tools *toolset, aloud *spoken) error {
-	out := s.stream(w)
+	out := newStream(w, s.c.Heartbeat, s.c.WriteTimeout)
 	defer out.close()
 	c := &chatSink{s: s, j: j, out: out, begun: make([]bool, j.n)}
 	var to sink = c

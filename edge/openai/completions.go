@@ -127,7 +127,7 @@ func (j *job) completion() *completion {
 }
 
 func (s *server) completionStream(w http.ResponseWriter, r *http.Request, j *job) error {
-	out := s.stream(w)
+	out := newStream(w, s.c.Heartbeat, s.c.WriteTimeout)
 	defer out.close()
 	c := &completionSink{s: s, j: j, out: out}
 	answers, err := s.generate(r.Context(), j, nil, c)

@@ -52,14 +52,6 @@ func invalid(param, code, format string, a ...any) *apiError {
 	return newError(http.StatusBadRequest, typeInvalid, param, code, format, a...)
 }
 
-// modesLike lists the names that stand for modes, where one of them may have been meant.
-func modesLike(model string) string {
-	if !strings.HasPrefix(model, "outrider") {
-		return ""
-	}
-	return "; for modes of the default target there are " + strings.Join(edge.ModelNames(), ", ")
-}
-
 // errorOf turns what the edge says into an answer. The model's name is for the message.
 func errorOf(err error, model string) *apiError {
 	var e *apiError
@@ -69,7 +61,7 @@ func errorOf(err error, model string) *apiError {
 	case errors.Is(err, edge.ErrRequest):
 		return requestError(err)
 	case errors.Is(err, edge.ErrNoModel):
-		e = newError(http.StatusNotFound, typeInvalid, "model", "model_not_found", "the model %.100q does not exist: %s%s", model, plain(err), modesLike(model))
+		e = newError(http.StatusNotFound, typeInvalid, "model", "model_not_found", "the model %.100q does not exist: %s", model, plain(err))
 	case errors.Is(err, edge.ErrBusy):
 		e = newError(http.StatusTooManyRequests, typeRateLimit, "", "rate_limit_exceeded", "%s", plain(err))
 		e.retry = time.Second

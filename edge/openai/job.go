@@ -29,7 +29,6 @@ type job struct {
 	usage   bool // a stream ends with the usage
 	ext     extension
 	reads   bool                 // thoughts and calls are told apart from text
-	must    bool                 // the answer is a call
 	keep    bool                 // tokens are kept for the end
 	style   reply.Style          // how the model writes them
 	tools   []reply.Tool         // that it may call
@@ -172,7 +171,6 @@ func (s *server) prepare(ctx context.Context, j *job, tools *toolset) *apiError 
 	}
 	if j.reads {
 		tools.apply(j, s.styles.of(j.tok, j.r.Variables))
-		j.must = tools != nil && tools.must
 		j.markers = markers(j.style, j.tok)
 	}
 	return nil

@@ -114,10 +114,6 @@ func ReadKeys(path string) ([]Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeys, err)
 	}
-	return parseKeys(path, b)
-}
-
-func parseKeys(path string, b []byte) ([]Key, error) {
 	var out []Key
 	s := bufio.NewScanner(bytes.NewReader(b))
 	for n := 1; s.Scan(); n++ {

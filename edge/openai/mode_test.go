@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -59,16 +58,5 @@ func TestModelsWithoutCloud(t *testing.T) {
 	b := serve(t, f, Config{})
 	if resp, body := b.call("GET", "/v1/models", ""); resp.StatusCode != 503 {
 		t.Error(body)
-	}
-}
-
-// TestUnknownMode: a name that begins like a mode's is told the modes.
-func TestUnknownMode(t *testing.T) {
-	err := fmt.Errorf("%w: no model here", edge.ErrNoModel)
-	if e := errorOf(err, "outrider:bogus"); e.status != 404 || !strings.Contains(e.Message, "outrider:auto, outrider:cooperative") {
-		t.Error(e)
-	}
-	if e := errorOf(err, "gpt-4o"); strings.Contains(e.Message, "outrider:auto") {
-		t.Error(e)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/outrider-llm/outrider/edge"
-	"github.com/outrider-llm/outrider/shape"
 	"github.com/outrider-llm/outrider/tokenizer"
 )
 
@@ -33,7 +32,6 @@ type Config struct {
 	MaxRequests  int           // generations at once, more get 429; default 1024
 	MaxChoices   int           // n of one request; default 16
 	Heartbeat    time.Duration // a comment on a stream that is silent for this long; default 10 s
-	Shape        shape.Shape   // of streamed answers, for those who see sizes and times (Events makes one); zero: as they come
 	WriteTimeout time.Duration // a client that takes longer to read what is sent is given up; default 30 s
 	Gatherer     prometheus.Gatherer
 	Page         http.Handler // at /; nil: none

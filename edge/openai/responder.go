@@ -196,7 +196,7 @@ func (p *responder) end(a *answer) {
 
 // stream answers with server-sent events.
 func (p *responder) stream(w http.ResponseWriter, r *http.Request, tools *toolset) error {
-	p.out = p.s.stream(w)
+	p.out = newStream(w, p.s.c.Heartbeat, p.s.c.WriteTimeout)
 	defer p.out.close()
 	answers, err := p.s.generate(r.Context(), p.j, tools, &opening{responder: p})
 	if err != nil {

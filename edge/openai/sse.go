@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/outrider-llm/outrider/shape"
 )
 
 // stream writes server-sent events. Until the first one the answer may still become an error with a
@@ -17,7 +15,6 @@ type stream struct {
 	rc        *http.ResponseController
 	timeout   time.Duration // of one write; a client that reads slower is given up
 	heartbeat time.Duration
-	shape     shape.Shape // zero: events go as they come
 
 	mu    sync.Mutex
 	timer *time.Timer
@@ -25,16 +22,10 @@ type stream struct {
 	over  bool
 	err   error // of the first write that failed
 	buf   bytes.Buffer
-
-	// With a cadence.
-	pending      []byte
-	taken        sync.Cond     // something of it was sent
-	stop, ticked chan struct{} // nil: it does not tick yet; ticked is closed when it does no more
 }
 
 func newStream(w http.ResponseWriter, heartbeat, timeout time.Duration) *stream {
 	s := &stream{w: w, rc: http.NewResponseController(w), timeout: timeout, heartbeat: heartbeat}
-	s.taken.L = &s.mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timer = time.AfterFunc(heartbeat, s.beat)
@@ -49,20 +40,9 @@ func (s *stream) beat() {
 	}
 }
 
-// write sends whole events or comments; s.mu is held.
+// write sends bytes at once; s.mu is held.
 func (s *stream) write(b []byte) {
-	switch {
-	case s.err != nil || s.over:
-	case s.shape.On():
-		s.shaped(b)
-	default:
-		s.put(b)
-	}
-}
-
-// put sends bytes at once; s.mu is held.
-func (s *stream) put(b []byte) {
-	if s.err != nil {
+	if s.err != nil || s.over {
 		return
 	}
 	if !s.begun {
@@ -114,7 +94,7 @@ func (s *stream) done() {
 // fail ends the answer with an error: the whole answer when nothing was sent, else an event.
 func (s *stream) fail(e *apiError, event func(*apiError) (string, any)) {
 	s.mu.Lock()
-	begun := s.begun || s.stop != nil
+	begun := s.begun
 	if !begun {
 		s.over = true
 	}
@@ -130,13 +110,7 @@ func (s *stream) fail(e *apiError, event func(*apiError) (string, any)) {
 // close stops the heartbeat; nothing is written afterwards.
 func (s *stream) close() {
 	s.mu.Lock()
-	s.drain()
+	defer s.mu.Unlock()
 	s.over = true
 	s.timer.Stop()
-	stop, ticked := s.stop, s.ticked
-	s.mu.Unlock()
-	if stop != nil {
-		close(stop)
-		<-ticked
-	}
 }

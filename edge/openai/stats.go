@@ -98,7 +98,7 @@ type outriderMetrics struct {
 	Drafted       int                      `json:"drafted"`
 	Late          int                      `json:"late"`
 	Stale         int                      `json:"stale"`
-	Sources       map[string]sourceMetrics `json:"sources,omitempty"`        // of proposals
+	Sources       map[string]sourceMetrics `json:"sources,omitempty"`        // of proposals, the draft apart
 	CloudDrafted  int                      `json:"cloud_drafted,omitempty"`  // what the cloud itself proposed
 	CloudAccepted int                      `json:"cloud_accepted,omitempty"` // of that, what held
 	Passes        int                      `json:"target_passes"`

@@ -27,16 +27,16 @@ func normalise(text string) normal {
 		case !ok: // gone
 		case n == r:
 			for k := range size {
-				at = append(at, int32(i+k)) // a prompt has a few MiB at most
+				at = append(at, int32(i+k)) //nolint:gosec // a prompt has a few MiB at most
 			}
 			b.WriteString(text[i : i+size])
 		default:
-			at = append(at, int32(i))
+			at = append(at, int32(i)) //nolint:gosec // as above
 			b.WriteByte(byte(n))
 		}
 		i += size
 	}
-	return normal{b.String(), append(at, int32(len(text)))}
+	return normal{b.String(), append(at, int32(len(text)))} //nolint:gosec // as above
 }
 
 // narrow gives the ASCII form of a character that has one, the character itself when not, and false when

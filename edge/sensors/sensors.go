@@ -68,7 +68,7 @@ func (s *Sensors) read() Reading {
 		}
 	}
 	if f := strings.Fields(s.text("proc/loadavg")); len(f) > 0 {
-		if v, err := strconv.ParseFloat(f[0], 64); err == nil && v >= 0 && !math.IsInf(v, 0) {
+		if v, err := strconv.ParseFloat(f[0], 64); err == nil {
 			r.Load = v / float64(runtime.NumCPU())
 		}
 	}

@@ -143,10 +143,6 @@ func (e *Engine) Speak(ctx context.Context, s media.Speech, emit func(media.Soun
 	case !languageName.MatchString(language):
 		return fmt.Errorf("%w: %.20q is no language: use one such as en or zh", media.ErrMedia, language)
 	}
-	voice, err := e.voiceOf(s.Voice)
-	if err != nil {
-		return err
-	}
 	speed := s.Speed
 	if speed == 0 {
 		speed = 1
@@ -159,7 +155,7 @@ func (e *Engine) Speak(ctx context.Context, s media.Speech, emit func(media.Soun
 		}
 		j := job{name: "espeak-ng", dir: dir, args: []string{"-v", language, "-s", strconv.Itoa(int(175 * speed)), "-f", "text.txt", "-w", "out.wav"}}
 		if strings.HasPrefix(language, "en") && e.has("flite") {
-			j.name, j.args = "flite", []string{"-voice", voice, "--setf", fmt.Sprintf("duration_stretch=%.2f", 1/speed), "-f", "text.txt", "-o", "out.wav"}
+			j.name, j.args = "flite", []string{"-voice", e.voiceOf(s.Voice), "--setf", fmt.Sprintf("duration_stretch=%.2f", 1/speed), "-f", "text.txt", "-o", "out.wav"}
 		}
 		if _, err := e.run(ctx, j); err != nil {
 			return err
@@ -176,23 +172,12 @@ func (e *Engine) Speak(ctx context.Context, s media.Speech, emit func(media.Soun
 	})
 }
 
-// fliteVoices are flite's own.
-func fliteVoices() []string { return []string{"kal", "kal16", "awb", "rms", "slt"} }
-
-// usualVoices are OpenAI's, which clients send without a thought: they stand for the default.
-func usualVoices() []string {
-	return []string{"", "alloy", "ash", "ballad", "coral", "echo", "fable", "onyx", "nova", "sage", "shimmer", "verse", "marin", "cedar"}
-}
-
-// voiceOf is the voice to speak with.
-func (e *Engine) voiceOf(name string) (string, error) {
-	switch {
-	case slices.Contains(fliteVoices(), name):
-		return name, nil
-	case slices.Contains(usualVoices(), strings.ToLower(name)):
-		return e.voice, nil
+// voiceOf maps names of voices: flite's own, else its default, since clients send OpenAI's names.
+func (e *Engine) voiceOf(name string) string {
+	if slices.Contains([]string{"kal", "kal16", "awb", "rms", "slt"}, name) {
+		return name
 	}
-	return "", fmt.Errorf("%w: there is no voice %.50q: there are %s, and OpenAI's names stand for the default", media.ErrMedia, name, strings.Join(fliteVoices(), ", "))
+	return e.voice
 }
 
 // Read implements perception.Engine.

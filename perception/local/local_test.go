@@ -286,16 +286,3 @@ func TestWordErrors(t *testing.T) {
 		t.Errorf("goforward.raw: %q", text)
 	}
 }
-
-// TestVoices: flite's voices and OpenAI's names are taken, others are refused.
-func TestVoices(t *testing.T) {
-	e := &Engine{voice: "slt"}
-	for name, want := range map[string]string{"": "slt", "alloy": "slt", "Nova": "slt", "kal": "kal"} {
-		if got, err := e.voiceOf(name); got != want || err != nil {
-			t.Errorf("%q: %q, %v", name, got, err)
-		}
-	}
-	if _, err := e.voiceOf("darth"); !errors.Is(err, media.ErrMedia) || !strings.Contains(err.Error(), "kal16") {
-		t.Error(err)
-	}
-}

@@ -48,8 +48,8 @@ func (s *Sim) i2ScoredAgrees(x *session, g *speculative.Segment) {
 // i2Own: the cloud's own proposals are what its source says, one after the other behind the likeliest
 // path; none is an edge's node that waits, nor behind the end.
 func (s *Sim) i2Own(x *session, g *speculative.Segment, row, parent int, h hash, live []hash) {
-	first, draft := len(g.Tokens)-g.Own, s.c.Cloud.Own.Draft
-	if row > first && parent != row-1 && !draft {
+	first := len(g.Tokens) - g.Own
+	if row > first && parent != row-1 {
 		s.violate("I2", x, "own row %d follows row %d", row, parent)
 		return
 	}
@@ -63,12 +63,6 @@ func (s *Sim) i2Own(x *session, g *speculative.Segment, row, parent int, h hash,
 	slices.Reverse(path)
 	log := x.cloud.v.Log()
 	want, ok := x.world.own(log, path)
-	if draft {
-		ok = true // it always has an answer, and a second one
-		if t := g.Tokens[row]; t == want.Second {
-			want.Token = t
-		}
-	}
 	if !ok || want.Token != g.Tokens[row] || slices.Contains(live, h) {
 		s.violate("I2", x, "own row %d is %d after %v, the source says %d %t", row, g.Tokens[row], path, want.Token, ok)
 	}

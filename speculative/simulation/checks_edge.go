@@ -213,7 +213,7 @@ func (s *Sim) i12NothingLost(x *session, before []speculative.Draft, known int) 
 }
 
 // i12Drafted: a draft's result joins the tree where it was asked for, or nowhere when that place is gone.
-func (s *Sim) i12Drafted(x *session, before []speculative.Draft, where hash, c speculative.Choice) {
+func (s *Sim) i12Drafted(x *session, before []speculative.Draft, c speculative.Choice) {
 	e := &x.edge
 	after := e.p.Drafts()
 	if len(after) < len(before) {
@@ -226,7 +226,7 @@ func (s *Sim) i12Drafted(x *session, before []speculative.Draft, where hash, c s
 		for _, t := range all[len(before)+i] {
 			h = h.push(t)
 		}
-		if h != where.push(c.Token) && h != where.push(c.Second) {
+		if h != e.after.push(c.Token) && h != e.after.push(c.Second) {
 			s.violate("I12", x, "token %d joined the tree where it was not drafted", d.Token)
 		}
 	}
@@ -239,7 +239,7 @@ const maxHeld = 3 * time.Second
 // when there is a reason.
 func (s *Sim) i12AtRest(x *session) {
 	e := &x.edge
-	if len(e.working) > 0 || e.p.Finished() != speculative.NotFinished {
+	if e.working != nil || e.p.Finished() != speculative.NotFinished {
 		return
 	}
 	root := -1

@@ -29,7 +29,6 @@ type cloud struct {
 	elsewhere   *speculative.Verifier // of a replica that the session has left
 	oldRows     *rows
 	uncounted   bool
-	drafts      speculative.Drafts
 	unsettled   int // nodes of earlier streams that never got a verdict
 }
 
@@ -117,9 +116,6 @@ func (s *Sim) resume(x *session, log []Token, keep bool) {
 		}
 		c.rows, c.life, c.busy, c.unsettled, c.uncounted = &rows{}, c.life+1, false, 0, false
 	}
-	if c.v != nil {
-		c.drafts.Moved(c.v.Log(), v.Log())
-	}
 	c.v, c.open, c.parked, c.served = v, true, nil, s.now
 
 	c.known, c.acked, c.earned, c.ownAccepted = newNaive(cloudWindow(c.config)), len(log), 0, v.Usage().OwnAccepted
@@ -164,7 +160,7 @@ func (s *Sim) step() {
 		return
 	}
 	bids, who := s.bids()
-	if len(bids) == 0 || s.cloudDraft(bids, who) {
+	if len(bids) == 0 {
 		return
 	}
 	grants := speculative.Plan(bids, s.c.Limits, s.c.Cost)

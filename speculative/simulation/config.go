@@ -22,8 +22,7 @@ type Config struct {
 	Own       bool                       // the cloud proposes as World.Own says
 	Limits    speculative.Limits
 	Cost      speculative.Cost
-	DraftCost speculative.Cost // of a step of the cloud's draft, with Cloud.Own.Draft
-	FairWait  time.Duration    // a session that waited longer is behind its pace
+	FairWait  time.Duration // a session that waited longer is behind its pace
 
 	Up, Down, Jitter time.Duration // one way
 	Faults           Faults
@@ -110,9 +109,6 @@ func Chaos(seed uint64) Config {
 		c.Edge.Gap, c.World.Agree, c.Length = 100*time.Millisecond, 0.9, 60
 		c.Faults.Cuts, c.Faults.Keep = 6, 1
 	}
-	if one(3) {
-		c.Edge.Batch = 1 + r.IntN(6)
-	}
 	return c
 }
 
@@ -120,8 +116,6 @@ func Chaos(seed uint64) Config {
 func (c *Config) chaosOwn(r *rand.Rand) {
 	c.Own, c.World.Own = r.IntN(2) == 0, []float64{0, 1, r.Float64()}[r.IntN(3)]
 	c.Cloud.Own.Rows, c.Cloud.Own.Most = []float64{0, 0, 10}[r.IntN(3)], r.IntN(8)
-	c.Cloud.Own.Draft = c.Own && r.IntN(3) == 0
-	c.DraftCost = speculative.Cost{Step: c.Cost.Step / time.Duration(1+r.IntN(20)), Position: c.Cost.Position / 4}
 }
 
 func chaosFaults(r *rand.Rand, one func(int) bool, ms func(lo, hi float64) time.Duration) Faults {

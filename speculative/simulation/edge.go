@@ -12,7 +12,10 @@ type edge struct {
 	p       *speculative.Proposer
 	window  int // as far as known
 	linked  bool
-	working []job // the draft's pass under way
+	working *speculative.Work
+	base    int  // length of the log when the work began
+	after   hash // of the tokens that the work follows
+	stale   bool // the log has left the work's path
 	inbox   []downMessage
 	reading bool
 	wake    speculative.Time
@@ -24,14 +27,6 @@ type edge struct {
 	doneAt  speculative.Time
 	sent    ledger
 	commits []speculative.Commit // of this stream, for duplicates
-}
-
-// job is one node's share of a pass of the draft.
-type job struct {
-	speculative.Work
-	base  int  // length of the log when the work began
-	after hash // of the tokens that the work follows
-	stale bool // the log has left the work's path
 }
 
 func (s *Sim) linkUp(x *session, window int) {
@@ -51,7 +46,7 @@ func (s *Sim) pump(x *session) {
 		return
 	}
 	r := e.p.Ready(s.now)
-	if len(r.Draft) > 0 {
+	if r.Draft != nil {
 		s.draft(x, r.Draft)
 	}
 	if r.Ack > 0 {
@@ -68,48 +63,34 @@ func (s *Sim) pump(x *session) {
 	s.i12AtRest(x)
 }
 
-func (s *Sim) draft(x *session, work []speculative.Work) {
+func (s *Sim) draft(x *session, w *speculative.Work) {
 	e := &x.edge
-	for _, w := range work {
-		j := job{Work: w, base: len(e.p.Log()), after: hashOf(e.p.Log())}
-		for _, t := range w.Path {
-			j.after = j.after.push(t)
-		}
-		s.tracef(x, "edge: draft after %v", w.Path)
-		e.working = append(e.working, j)
+	e.working, e.stale, e.base = w, false, len(e.p.Log())
+	e.after = hashOf(e.p.Log())
+	for _, t := range w.Path {
+		e.after = e.after.push(t)
 	}
+	s.tracef(x, "edge: draft after %v", w.Path)
 	s.after(s.c.DraftStep, func() {
-		jobs, failed := e.working, false
-		e.working = nil
-		for i := range jobs {
-			failed = !s.finish(x, &jobs[i]) || failed
+		if e.working == nil {
+			return
 		}
-		if failed {
+		e.working = nil
+		if s.chance(s.c.Faults.DraftFails) {
+			s.result.Seen.DraftFailures++
+			e.p.DraftFailed(w.ID)
 			s.after(25*time.Millisecond, func() { s.pump(x) })
 			return
 		}
-		if len(jobs) > 0 {
-			s.pump(x)
+		if e.stale {
+			s.result.Seen.LateDrafts++
 		}
+		before := e.p.Drafts()
+		c := x.world.draft(e.after)
+		e.p.Drafted(w.ID, c, s.c.DraftStep)
+		s.i12Drafted(x, before, c)
+		s.pump(x)
 	})
-}
-
-// finish hands a job's outcome over; false: it failed.
-func (s *Sim) finish(x *session, j *job) bool {
-	e := &x.edge
-	if s.chance(s.c.Faults.DraftFails) {
-		s.result.Seen.DraftFailures++
-		e.p.DraftFailed(j.ID)
-		return false
-	}
-	if j.stale {
-		s.result.Seen.LateDrafts++
-	}
-	before := e.p.Drafts()
-	c := x.world.draft(j.after)
-	e.p.Drafted(j.ID, c, s.c.DraftStep)
-	s.i12Drafted(x, before, j.after, c)
-	return true
 }
 
 func (s *Sim) propose(x *session, m *speculative.Propose) {
@@ -188,11 +169,7 @@ func (s *Sim) commit(x *session, c speculative.Commit) {
 		s.violate("I3", x, "commit at %d of %d: %v", c.Start, known, err)
 		return
 	}
-	for i := range e.working {
-		j := &e.working[i]
-		since := e.p.Log()[j.base:]
-		j.stale = j.stale || len(since) > len(j.Path) || !slices.Equal(since, j.Path[:len(since)])
-	}
+	e.stale = e.stale || !e.workAgrees()
 	s.i1Coupled(x)
 	s.i3InOrder(x, known)
 	s.i12NothingLost(x, drafts, known)
@@ -205,6 +182,15 @@ func (s *Sim) commit(x *session, c speculative.Commit) {
 		e.over, e.doneAt = true, s.now
 		s.i1Ended(x, f)
 	}
+}
+
+// workAgrees reports whether the log still agrees with what the draft works on.
+func (e *edge) workAgrees() bool {
+	if e.working == nil {
+		return true
+	}
+	since := e.p.Log()[e.base:]
+	return len(since) <= len(e.working.Path) && slices.Equal(since, e.working.Path[:len(since)])
 }
 
 func (s *Sim) cancel(x *session) {

@@ -47,7 +47,7 @@ type Seen struct {
 	Trees, Cancels, Held, OutOfCredit, Late             int
 	Accepted, Corrections, Bonuses, RunAheads           int
 	Ends, Stops, Lengths, Multi, LateDrafts             int
-	Own, OwnAccepted, Mixed, Drafted                    int // the cloud's proposals; steps with both kinds; drafted there
+	Own, OwnAccepted, Mixed                             int // the cloud's proposals; steps with both kinds
 	Lenient                                             int // by TestRules
 }
 
@@ -59,7 +59,6 @@ type Sim struct {
 	queue    queue
 	sessions []*session
 	stepping bool
-	drafted  time.Duration    // by the cloud's draft for the step that comes
 	wake     speculative.Time // of the cloud, 0: none
 	keep     bool             // keep a trace
 	result   Result
@@ -161,9 +160,6 @@ func (s *Sim) newSession(id int) *session {
 	x.cloud.config = s.c.Cloud
 	if s.c.Own {
 		x.cloud.config.Own.Guess = x.world.own
-		if s.c.Cloud.Own.Draft {
-			x.cloud.config.Own.Guess = x.cloud.drafts.Guess
-		}
 	}
 	x.cloud.config.PromptLength = len(x.prompt)
 	x.cloud.config.Ending = speculative.Ending{MaxLength: length, EndTokens: e.EndTokens, Stop: s.c.Stop, Piece: piece}

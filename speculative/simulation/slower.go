@@ -2,7 +2,7 @@ package simulation
 
 // CloudOnly is the same run without drafts on either side: the target streaming over the same link.
 func (c Config) CloudOnly() Config {
-	c.Edge.Depth, c.Own, c.Cloud.Own.Draft = -1, false, false
+	c.Edge.Depth, c.Own = -1, false
 	c.Faults = Faults{}
 	return c
 }

@@ -106,7 +106,7 @@ func (w *World) own(log, path []Token) (speculative.Choice, bool) {
 		h = h.push(t)
 	}
 	x := mix(uint64(h), w.Seed^8)
-	c := speculative.Choice{Token: Token(x % uint64(w.Vocabulary)), Second: w.target(h), Confidence: float32(2*unit(mix(x, 1)) - 0.3)}
+	c := speculative.Choice{Token: Token(x % uint64(w.Vocabulary)), Confidence: float32(2*unit(mix(x, 1)) - 0.3)}
 	switch {
 	case unit(mix(x, 2)) < w.Own:
 		c.Token = w.target(h)

@@ -305,7 +305,6 @@ type DecodeRequest struct {
 	//	*DecodeRequest_Ack
 	//	*DecodeRequest_Cancel
 	//	*DecodeRequest_Packed
-	//	*DecodeRequest_Frame
 	Message       isDecodeRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -393,15 +392,6 @@ func (x *DecodeRequest) GetPacked() []byte {
 	return nil
 }
 
-func (x *DecodeRequest) GetFrame() []byte {
-	if x != nil {
-		if x, ok := x.Message.(*DecodeRequest_Frame); ok {
-			return x.Frame
-		}
-	}
-	return nil
-}
-
 type isDecodeRequest_Message interface {
 	isDecodeRequest_Message()
 }
@@ -427,12 +417,6 @@ type DecodeRequest_Packed struct {
 	Packed []byte `protobuf:"bytes,5,opt,name=packed,proto3,oneof"`
 }
 
-type DecodeRequest_Frame struct {
-	// Once Opened has agreed to a shape, all that follows comes in these: part of a sequence of encoded
-	// DecodeRequests, each behind its length (varint); lengths of 0 between them are filling.
-	Frame []byte `protobuf:"bytes,6,opt,name=frame,proto3,oneof"`
-}
-
 func (*DecodeRequest_Open) isDecodeRequest_Message() {}
 
 func (*DecodeRequest_Propose) isDecodeRequest_Message() {}
@@ -443,15 +427,12 @@ func (*DecodeRequest_Cancel) isDecodeRequest_Message() {}
 
 func (*DecodeRequest_Packed) isDecodeRequest_Message() {}
 
-func (*DecodeRequest_Frame) isDecodeRequest_Message() {}
-
 type DecodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
 	//
 	//	*DecodeResponse_Opened
 	//	*DecodeResponse_Commit
-	//	*DecodeResponse_Frame
 	Message       isDecodeResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -512,15 +493,6 @@ func (x *DecodeResponse) GetCommit() *Commit {
 	return nil
 }
 
-func (x *DecodeResponse) GetFrame() []byte {
-	if x != nil {
-		if x, ok := x.Message.(*DecodeResponse_Frame); ok {
-			return x.Frame
-		}
-	}
-	return nil
-}
-
 type isDecodeResponse_Message interface {
 	isDecodeResponse_Message()
 }
@@ -533,71 +505,9 @@ type DecodeResponse_Commit struct {
 	Commit *Commit `protobuf:"bytes,2,opt,name=commit,proto3,oneof"`
 }
 
-type DecodeResponse_Frame struct {
-	// As in DecodeRequest, of DecodeResponses.
-	Frame []byte `protobuf:"bytes,3,opt,name=frame,proto3,oneof"`
-}
-
 func (*DecodeResponse_Opened) isDecodeResponse_Message() {}
 
 func (*DecodeResponse_Commit) isDecodeResponse_Message() {}
-
-func (*DecodeResponse_Frame) isDecodeResponse_Message() {}
-
-// Shape is what an onlooker who sees sizes and times is to see of a stream, instead of what is said (package shape).
-type Shape struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sizes of frames in bytes, rising.
-	Sizes []uint32 `protobuf:"varint,1,rep,packed,name=sizes,proto3" json:"sizes,omitempty"`
-	// Each side sends one frame per so many microseconds, of the only size; 0: whenever it has something to say.
-	EveryUs       uint32 `protobuf:"varint,2,opt,name=every_us,json=everyUs,proto3" json:"every_us,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Shape) Reset() {
-	*x = Shape{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Shape) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Shape) ProtoMessage() {}
-
-func (x *Shape) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Shape.ProtoReflect.Descriptor instead.
-func (*Shape) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Shape) GetSizes() []uint32 {
-	if x != nil {
-		return x.Sizes
-	}
-	return nil
-}
-
-func (x *Shape) GetEveryUs() uint32 {
-	if x != nil {
-		return x.EveryUs
-	}
-	return 0
-}
 
 // Open begins or resumes a session. Everything the verifier needs to rebuild its state is here.
 type Open struct {
@@ -642,18 +552,14 @@ type Open struct {
 	// 0: none; n: commits carry the log probability of each token and of the n-1 most probable ones there, 21 at most.
 	Logprobs uint32 `protobuf:"varint,18,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// When a drafted token is accepted.
-	Rule *Rule `protobuf:"bytes,19,opt,name=rule,proto3" json:"rule,omitempty"`
-	// How both sides are to speak after Opened; none: plainly. A cloud that knows of none says nothing of it.
-	Shape *Shape `protobuf:"bytes,20,opt,name=shape,proto3" json:"shape,omitempty"`
-	// Makes this message as long as others; its content means nothing.
-	Padding       [][]byte `protobuf:"bytes,21,rep,name=padding,proto3" json:"padding,omitempty"`
+	Rule          *Rule `protobuf:"bytes,19,opt,name=rule,proto3" json:"rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[3]
+	mi := &file_outrider_v1_decode_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +571,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[3]
+	mi := &file_outrider_v1_decode_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +584,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{3}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Open) GetSession() []byte {
@@ -814,20 +720,6 @@ func (x *Open) GetRule() *Rule {
 	return nil
 }
 
-func (x *Open) GetShape() *Shape {
-	if x != nil {
-		return x.Shape
-	}
-	return nil
-}
-
-func (x *Open) GetPadding() [][]byte {
-	if x != nil {
-		return x.Padding
-	}
-	return nil
-}
-
 // Rule is an acceptance rule (speculative.Rule).
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -846,7 +738,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[4]
+	mi := &file_outrider_v1_decode_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +750,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[4]
+	mi := &file_outrider_v1_decode_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +763,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{4}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Rule) GetKind() RuleKind {
@@ -936,7 +828,7 @@ type Sampling struct {
 
 func (x *Sampling) Reset() {
 	*x = Sampling{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[5]
+	mi := &file_outrider_v1_decode_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +840,7 @@ func (x *Sampling) String() string {
 func (*Sampling) ProtoMessage() {}
 
 func (x *Sampling) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[5]
+	mi := &file_outrider_v1_decode_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +853,7 @@ func (x *Sampling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sampling.ProtoReflect.Descriptor instead.
 func (*Sampling) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{5}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Sampling) GetTemperature() float32 {
@@ -1047,7 +939,7 @@ type Constraint struct {
 
 func (x *Constraint) Reset() {
 	*x = Constraint{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[6]
+	mi := &file_outrider_v1_decode_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +951,7 @@ func (x *Constraint) String() string {
 func (*Constraint) ProtoMessage() {}
 
 func (x *Constraint) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[6]
+	mi := &file_outrider_v1_decode_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +964,7 @@ func (x *Constraint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Constraint.ProtoReflect.Descriptor instead.
 func (*Constraint) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{6}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Constraint) GetKind() string {
@@ -1102,7 +994,7 @@ type Logprobs struct {
 
 func (x *Logprobs) Reset() {
 	*x = Logprobs{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[7]
+	mi := &file_outrider_v1_decode_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1006,7 @@ func (x *Logprobs) String() string {
 func (*Logprobs) ProtoMessage() {}
 
 func (x *Logprobs) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[7]
+	mi := &file_outrider_v1_decode_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1019,7 @@ func (x *Logprobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logprobs.ProtoReflect.Descriptor instead.
 func (*Logprobs) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{7}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Logprobs) GetChosen() float32 {
@@ -1166,7 +1058,7 @@ type RunAhead struct {
 
 func (x *RunAhead) Reset() {
 	*x = RunAhead{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[8]
+	mi := &file_outrider_v1_decode_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1070,7 @@ func (x *RunAhead) String() string {
 func (*RunAhead) ProtoMessage() {}
 
 func (x *RunAhead) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[8]
+	mi := &file_outrider_v1_decode_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1083,7 @@ func (x *RunAhead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunAhead.ProtoReflect.Descriptor instead.
 func (*RunAhead) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{8}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RunAhead) GetMaxPassesPerToken() float32 {
@@ -1229,7 +1121,7 @@ type Propose struct {
 
 func (x *Propose) Reset() {
 	*x = Propose{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[9]
+	mi := &file_outrider_v1_decode_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1133,7 @@ func (x *Propose) String() string {
 func (*Propose) ProtoMessage() {}
 
 func (x *Propose) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[9]
+	mi := &file_outrider_v1_decode_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1146,7 @@ func (x *Propose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Propose.ProtoReflect.Descriptor instead.
 func (*Propose) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{9}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Propose) GetEpoch() uint32 {
@@ -1312,7 +1204,7 @@ type Sparse struct {
 
 func (x *Sparse) Reset() {
 	*x = Sparse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[10]
+	mi := &file_outrider_v1_decode_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1216,7 @@ func (x *Sparse) String() string {
 func (*Sparse) ProtoMessage() {}
 
 func (x *Sparse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[10]
+	mi := &file_outrider_v1_decode_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1229,7 @@ func (x *Sparse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sparse.ProtoReflect.Descriptor instead.
 func (*Sparse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{10}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Sparse) GetTokens() []uint32 {
@@ -1364,7 +1256,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[11]
+	mi := &file_outrider_v1_decode_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1268,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[11]
+	mi := &file_outrider_v1_decode_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1281,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{11}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ack) GetCommitted() uint32 {
@@ -1408,7 +1300,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[12]
+	mi := &file_outrider_v1_decode_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1312,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[12]
+	mi := &file_outrider_v1_decode_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1325,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{12}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{11}
 }
 
 type Opened struct {
@@ -1453,17 +1345,14 @@ type Opened struct {
 	// Bits of a token in packed proposals; 0: this cloud reads none.
 	TokenBits uint32 `protobuf:"varint,7,opt,name=token_bits,json=tokenBits,proto3" json:"token_bits,omitempty"`
 	// The rule in force. Empty from a cloud that knows none but coupled.
-	Rule *Rule `protobuf:"bytes,8,opt,name=rule,proto3" json:"rule,omitempty"`
-	// What is agreed to, and makes this message as long as others.
-	Shape         *Shape   `protobuf:"bytes,9,opt,name=shape,proto3" json:"shape,omitempty"`
-	Padding       [][]byte `protobuf:"bytes,10,rep,name=padding,proto3" json:"padding,omitempty"`
+	Rule          *Rule `protobuf:"bytes,8,opt,name=rule,proto3" json:"rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[13]
+	mi := &file_outrider_v1_decode_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1364,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[13]
+	mi := &file_outrider_v1_decode_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1377,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{13}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Opened) GetTarget() *TargetInfo {
@@ -1547,20 +1436,6 @@ func (x *Opened) GetRule() *Rule {
 	return nil
 }
 
-func (x *Opened) GetShape() *Shape {
-	if x != nil {
-		return x.Shape
-	}
-	return nil
-}
-
-func (x *Opened) GetPadding() [][]byte {
-	if x != nil {
-		return x.Padding
-	}
-	return nil
-}
-
 type TargetInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1582,16 +1457,14 @@ type TargetInfo struct {
 	// While it is being loaded.
 	LoadPercent uint32 `protobuf:"varint,9,opt,name=load_percent,json=loadPercent,proto3" json:"load_percent,omitempty"`
 	// Why it could not be loaded.
-	Problem string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
-	// Absent from older clouds.
-	Load          *Load `protobuf:"bytes,11,opt,name=load,proto3" json:"load,omitempty"`
+	Problem       string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TargetInfo) Reset() {
 	*x = TargetInfo{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[14]
+	mi := &file_outrider_v1_decode_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1476,7 @@ func (x *TargetInfo) String() string {
 func (*TargetInfo) ProtoMessage() {}
 
 func (x *TargetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[14]
+	mi := &file_outrider_v1_decode_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1489,7 @@ func (x *TargetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetInfo.ProtoReflect.Descriptor instead.
 func (*TargetInfo) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{14}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TargetInfo) GetName() string {
@@ -1689,102 +1562,6 @@ func (x *TargetInfo) GetProblem() string {
 	return ""
 }
 
-func (x *TargetInfo) GetLoad() *Load {
-	if x != nil {
-		return x.Load
-	}
-	return nil
-}
-
-// Load is how busy a target is: by it edges choose among the replicas of a cloud.
-type Load struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Connected sessions, and how many may be.
-	Sessions uint32 `protobuf:"varint,1,opt,name=sessions,proto3" json:"sessions,omitempty"`
-	Places   uint32 `protobuf:"varint,2,opt,name=places,proto3" json:"places,omitempty"`
-	// Microseconds, smoothed: what a session waits for its step, and what a step takes.
-	QueueUs uint32 `protobuf:"varint,3,opt,name=queue_us,json=queueUs,proto3" json:"queue_us,omitempty"`
-	StepUs  uint32 `protobuf:"varint,4,opt,name=step_us,json=stepUs,proto3" json:"step_us,omitempty"`
-	// New sessions are refused.
-	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
-	// Where this cloud is, in its operator's words.
-	Zone          string `protobuf:"bytes,6,opt,name=zone,proto3" json:"zone,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Load) Reset() {
-	*x = Load{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[15]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Load) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Load) ProtoMessage() {}
-
-func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[15]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Load.ProtoReflect.Descriptor instead.
-func (*Load) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *Load) GetSessions() uint32 {
-	if x != nil {
-		return x.Sessions
-	}
-	return 0
-}
-
-func (x *Load) GetPlaces() uint32 {
-	if x != nil {
-		return x.Places
-	}
-	return 0
-}
-
-func (x *Load) GetQueueUs() uint32 {
-	if x != nil {
-		return x.QueueUs
-	}
-	return 0
-}
-
-func (x *Load) GetStepUs() uint32 {
-	if x != nil {
-		return x.StepUs
-	}
-	return 0
-}
-
-func (x *Load) GetDraining() bool {
-	if x != nil {
-		return x.Draining
-	}
-	return false
-}
-
-func (x *Load) GetZone() string {
-	if x != nil {
-		return x.Zone
-	}
-	return ""
-}
-
 // Commit extends the log.
 type Commit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1816,7 +1593,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	mi := &file_outrider_v1_decode_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +1605,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[16]
+	mi := &file_outrider_v1_decode_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +1618,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Commit) GetStart() uint32 {
@@ -1958,7 +1735,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1970,7 +1747,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[17]
+	mi := &file_outrider_v1_decode_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1983,7 +1760,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Usage) GetDrafted() uint64 {
@@ -2085,7 +1862,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[18]
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +1874,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[18]
+	mi := &file_outrider_v1_decode_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +1887,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{18}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{16}
 }
 
 type ListModelsResponse struct {
@@ -2122,7 +1899,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[19]
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +1911,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[19]
+	mi := &file_outrider_v1_decode_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +1924,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{19}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListModelsResponse) GetModels() []*TargetInfo {
@@ -2167,7 +1944,7 @@ type DescribeModelRequest struct {
 
 func (x *DescribeModelRequest) Reset() {
 	*x = DescribeModelRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[20]
+	mi := &file_outrider_v1_decode_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +1956,7 @@ func (x *DescribeModelRequest) String() string {
 func (*DescribeModelRequest) ProtoMessage() {}
 
 func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[20]
+	mi := &file_outrider_v1_decode_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +1969,7 @@ func (x *DescribeModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeModelRequest.ProtoReflect.Descriptor instead.
 func (*DescribeModelRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{20}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DescribeModelRequest) GetModel() string {
@@ -2218,7 +1995,7 @@ type DescribeModelResponse struct {
 
 func (x *DescribeModelResponse) Reset() {
 	*x = DescribeModelResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[21]
+	mi := &file_outrider_v1_decode_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2007,7 @@ func (x *DescribeModelResponse) String() string {
 func (*DescribeModelResponse) ProtoMessage() {}
 
 func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[21]
+	mi := &file_outrider_v1_decode_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2020,7 @@ func (x *DescribeModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeModelResponse.ProtoReflect.Descriptor instead.
 func (*DescribeModelResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{21}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DescribeModelResponse) GetTarget() *TargetInfo {
@@ -2293,7 +2070,7 @@ type GetTokenizerRequest struct {
 
 func (x *GetTokenizerRequest) Reset() {
 	*x = GetTokenizerRequest{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[22]
+	mi := &file_outrider_v1_decode_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2305,7 +2082,7 @@ func (x *GetTokenizerRequest) String() string {
 func (*GetTokenizerRequest) ProtoMessage() {}
 
 func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[22]
+	mi := &file_outrider_v1_decode_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2318,7 +2095,7 @@ func (x *GetTokenizerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTokenizerRequest.ProtoReflect.Descriptor instead.
 func (*GetTokenizerRequest) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{22}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetTokenizerRequest) GetModel() string {
@@ -2346,7 +2123,7 @@ type GetTokenizerResponse struct {
 
 func (x *GetTokenizerResponse) Reset() {
 	*x = GetTokenizerResponse{}
-	mi := &file_outrider_v1_decode_proto_msgTypes[23]
+	mi := &file_outrider_v1_decode_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2135,7 @@ func (x *GetTokenizerResponse) String() string {
 func (*GetTokenizerResponse) ProtoMessage() {}
 
 func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_outrider_v1_decode_proto_msgTypes[23]
+	mi := &file_outrider_v1_decode_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2148,7 @@ func (x *GetTokenizerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTokenizerResponse.ProtoReflect.Descriptor instead.
 func (*GetTokenizerResponse) Descriptor() ([]byte, []int) {
-	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{23}
+	return file_outrider_v1_decode_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetTokenizerResponse) GetData() []byte {
@@ -2385,23 +2162,18 @@ var File_outrider_v1_decode_proto protoreflect.FileDescriptor
 
 const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\n" +
-	"\x18outrider/v1/decode.proto\x12\voutrider.v1\"\xfc\x01\n" +
+	"\x18outrider/v1/decode.proto\x12\voutrider.v1\"\xe4\x01\n" +
 	"\rDecodeRequest\x12'\n" +
 	"\x04open\x18\x01 \x01(\v2\x11.outrider.v1.OpenH\x00R\x04open\x120\n" +
 	"\apropose\x18\x02 \x01(\v2\x14.outrider.v1.ProposeH\x00R\apropose\x12$\n" +
 	"\x03ack\x18\x03 \x01(\v2\x10.outrider.v1.AckH\x00R\x03ack\x12-\n" +
 	"\x06cancel\x18\x04 \x01(\v2\x13.outrider.v1.CancelH\x00R\x06cancel\x12\x18\n" +
-	"\x06packed\x18\x05 \x01(\fH\x00R\x06packed\x12\x16\n" +
-	"\x05frame\x18\x06 \x01(\fH\x00R\x05frameB\t\n" +
-	"\amessage\"\x91\x01\n" +
+	"\x06packed\x18\x05 \x01(\fH\x00R\x06packedB\t\n" +
+	"\amessage\"y\n" +
 	"\x0eDecodeResponse\x12-\n" +
 	"\x06opened\x18\x01 \x01(\v2\x13.outrider.v1.OpenedH\x00R\x06opened\x12-\n" +
-	"\x06commit\x18\x02 \x01(\v2\x13.outrider.v1.CommitH\x00R\x06commit\x12\x16\n" +
-	"\x05frame\x18\x03 \x01(\fH\x00R\x05frameB\t\n" +
-	"\amessage\"8\n" +
-	"\x05Shape\x12\x14\n" +
-	"\x05sizes\x18\x01 \x03(\rR\x05sizes\x12\x19\n" +
-	"\bevery_us\x18\x02 \x01(\rR\aeveryUs\"\xc6\x05\n" +
+	"\x06commit\x18\x02 \x01(\v2\x13.outrider.v1.CommitH\x00R\x06commitB\t\n" +
+	"\amessage\"\x82\x05\n" +
 	"\x04Open\x12\x18\n" +
 	"\asession\x18\x01 \x01(\fR\asession\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1e\n" +
@@ -2431,9 +2203,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"constraint\x18\x11 \x01(\v2\x17.outrider.v1.ConstraintR\n" +
 	"constraint\x12\x1a\n" +
 	"\blogprobs\x18\x12 \x01(\rR\blogprobs\x12%\n" +
-	"\x04rule\x18\x13 \x01(\v2\x11.outrider.v1.RuleR\x04rule\x12(\n" +
-	"\x05shape\x18\x14 \x01(\v2\x12.outrider.v1.ShapeR\x05shape\x12\x18\n" +
-	"\apadding\x18\x15 \x03(\fR\apadding\"\xbe\x01\n" +
+	"\x04rule\x18\x13 \x01(\v2\x11.outrider.v1.RuleR\x04rule\"\xbe\x01\n" +
 	"\x04Rule\x12)\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x15.outrider.v1.RuleKindR\x04kind\x12(\n" +
 	"\x02by\x18\x02 \x01(\x0e2\x18.outrider.v1.LenientKindR\x02by\x12\x1c\n" +
@@ -2483,7 +2253,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\aweights\x18\x02 \x01(\fR\aweights\"#\n" +
 	"\x03Ack\x12\x1c\n" +
 	"\tcommitted\x18\x01 \x01(\rR\tcommitted\"\b\n" +
-	"\x06Cancel\"\xb6\x02\n" +
+	"\x06Cancel\"\xf2\x01\n" +
 	"\x06Opened\x12/\n" +
 	"\x06target\x18\x01 \x01(\v2\x17.outrider.v1.TargetInfoR\x06target\x12\x12\n" +
 	"\x04held\x18\x02 \x01(\rR\x04held\x12\x16\n" +
@@ -2493,10 +2263,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\akeep_ms\x18\x06 \x01(\rR\x06keepMs\x12\x1d\n" +
 	"\n" +
 	"token_bits\x18\a \x01(\rR\ttokenBits\x12%\n" +
-	"\x04rule\x18\b \x01(\v2\x11.outrider.v1.RuleR\x04rule\x12(\n" +
-	"\x05shape\x18\t \x01(\v2\x12.outrider.v1.ShapeR\x05shape\x12\x18\n" +
-	"\apadding\x18\n" +
-	" \x03(\fR\apadding\"\xf2\x02\n" +
+	"\x04rule\x18\b \x01(\v2\x11.outrider.v1.RuleR\x04rule\"\xcb\x02\n" +
 	"\n" +
 	"TargetInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
@@ -2511,15 +2278,7 @@ const file_outrider_v1_decode_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\x0e2\x18.outrider.v1.TargetStateR\x05state\x12!\n" +
 	"\fload_percent\x18\t \x01(\rR\vloadPercent\x12\x18\n" +
 	"\aproblem\x18\n" +
-	" \x01(\tR\aproblem\x12%\n" +
-	"\x04load\x18\v \x01(\v2\x11.outrider.v1.LoadR\x04load\"\x9e\x01\n" +
-	"\x04Load\x12\x1a\n" +
-	"\bsessions\x18\x01 \x01(\rR\bsessions\x12\x16\n" +
-	"\x06places\x18\x02 \x01(\rR\x06places\x12\x19\n" +
-	"\bqueue_us\x18\x03 \x01(\rR\aqueueUs\x12\x17\n" +
-	"\astep_us\x18\x04 \x01(\rR\x06stepUs\x12\x1a\n" +
-	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x12\n" +
-	"\x04zone\x18\x06 \x01(\tR\x04zone\"\x81\x03\n" +
+	" \x01(\tR\aproblem\"\x81\x03\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x16\n" +
 	"\x06tokens\x18\x02 \x03(\rR\x06tokens\x12'\n" +
@@ -2618,7 +2377,7 @@ func file_outrider_v1_decode_proto_rawDescGZIP() []byte {
 }
 
 var file_outrider_v1_decode_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_outrider_v1_decode_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_outrider_v1_decode_proto_goTypes = []any{
 	(RuleKind)(0),                 // 0: outrider.v1.RuleKind
 	(LenientKind)(0),              // 1: outrider.v1.LenientKind
@@ -2627,70 +2386,65 @@ var file_outrider_v1_decode_proto_goTypes = []any{
 	(Finish)(0),                   // 4: outrider.v1.Finish
 	(*DecodeRequest)(nil),         // 5: outrider.v1.DecodeRequest
 	(*DecodeResponse)(nil),        // 6: outrider.v1.DecodeResponse
-	(*Shape)(nil),                 // 7: outrider.v1.Shape
-	(*Open)(nil),                  // 8: outrider.v1.Open
-	(*Rule)(nil),                  // 9: outrider.v1.Rule
-	(*Sampling)(nil),              // 10: outrider.v1.Sampling
-	(*Constraint)(nil),            // 11: outrider.v1.Constraint
-	(*Logprobs)(nil),              // 12: outrider.v1.Logprobs
-	(*RunAhead)(nil),              // 13: outrider.v1.RunAhead
-	(*Propose)(nil),               // 14: outrider.v1.Propose
-	(*Sparse)(nil),                // 15: outrider.v1.Sparse
-	(*Ack)(nil),                   // 16: outrider.v1.Ack
-	(*Cancel)(nil),                // 17: outrider.v1.Cancel
-	(*Opened)(nil),                // 18: outrider.v1.Opened
-	(*TargetInfo)(nil),            // 19: outrider.v1.TargetInfo
-	(*Load)(nil),                  // 20: outrider.v1.Load
-	(*Commit)(nil),                // 21: outrider.v1.Commit
-	(*Usage)(nil),                 // 22: outrider.v1.Usage
-	(*ListModelsRequest)(nil),     // 23: outrider.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 24: outrider.v1.ListModelsResponse
-	(*DescribeModelRequest)(nil),  // 25: outrider.v1.DescribeModelRequest
-	(*DescribeModelResponse)(nil), // 26: outrider.v1.DescribeModelResponse
-	(*GetTokenizerRequest)(nil),   // 27: outrider.v1.GetTokenizerRequest
-	(*GetTokenizerResponse)(nil),  // 28: outrider.v1.GetTokenizerResponse
-	nil,                           // 29: outrider.v1.Sampling.LogitBiasEntry
+	(*Open)(nil),                  // 7: outrider.v1.Open
+	(*Rule)(nil),                  // 8: outrider.v1.Rule
+	(*Sampling)(nil),              // 9: outrider.v1.Sampling
+	(*Constraint)(nil),            // 10: outrider.v1.Constraint
+	(*Logprobs)(nil),              // 11: outrider.v1.Logprobs
+	(*RunAhead)(nil),              // 12: outrider.v1.RunAhead
+	(*Propose)(nil),               // 13: outrider.v1.Propose
+	(*Sparse)(nil),                // 14: outrider.v1.Sparse
+	(*Ack)(nil),                   // 15: outrider.v1.Ack
+	(*Cancel)(nil),                // 16: outrider.v1.Cancel
+	(*Opened)(nil),                // 17: outrider.v1.Opened
+	(*TargetInfo)(nil),            // 18: outrider.v1.TargetInfo
+	(*Commit)(nil),                // 19: outrider.v1.Commit
+	(*Usage)(nil),                 // 20: outrider.v1.Usage
+	(*ListModelsRequest)(nil),     // 21: outrider.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 22: outrider.v1.ListModelsResponse
+	(*DescribeModelRequest)(nil),  // 23: outrider.v1.DescribeModelRequest
+	(*DescribeModelResponse)(nil), // 24: outrider.v1.DescribeModelResponse
+	(*GetTokenizerRequest)(nil),   // 25: outrider.v1.GetTokenizerRequest
+	(*GetTokenizerResponse)(nil),  // 26: outrider.v1.GetTokenizerResponse
+	nil,                           // 27: outrider.v1.Sampling.LogitBiasEntry
 }
 var file_outrider_v1_decode_proto_depIdxs = []int32{
-	8,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
-	14, // 1: outrider.v1.DecodeRequest.propose:type_name -> outrider.v1.Propose
-	16, // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
-	17, // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
-	18, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
-	21, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
-	10, // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
-	13, // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
-	11, // 8: outrider.v1.Open.constraint:type_name -> outrider.v1.Constraint
-	9,  // 9: outrider.v1.Open.rule:type_name -> outrider.v1.Rule
-	7,  // 10: outrider.v1.Open.shape:type_name -> outrider.v1.Shape
-	0,  // 11: outrider.v1.Rule.kind:type_name -> outrider.v1.RuleKind
-	1,  // 12: outrider.v1.Rule.by:type_name -> outrider.v1.LenientKind
-	29, // 13: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
-	15, // 14: outrider.v1.Propose.drawn_from:type_name -> outrider.v1.Sparse
-	19, // 15: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
-	9,  // 16: outrider.v1.Opened.rule:type_name -> outrider.v1.Rule
-	7,  // 17: outrider.v1.Opened.shape:type_name -> outrider.v1.Shape
-	2,  // 18: outrider.v1.TargetInfo.state:type_name -> outrider.v1.TargetState
-	20, // 19: outrider.v1.TargetInfo.load:type_name -> outrider.v1.Load
-	3,  // 20: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
-	4,  // 21: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
-	22, // 22: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
-	12, // 23: outrider.v1.Commit.logprobs:type_name -> outrider.v1.Logprobs
-	19, // 24: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
-	19, // 25: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
-	5,  // 26: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
-	23, // 27: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
-	25, // 28: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
-	27, // 29: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
-	6,  // 30: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
-	24, // 31: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
-	26, // 32: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
-	28, // 33: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
-	30, // [30:34] is the sub-list for method output_type
-	26, // [26:30] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	7,  // 0: outrider.v1.DecodeRequest.open:type_name -> outrider.v1.Open
+	13, // 1: outrider.v1.DecodeRequest.propose:type_name -> outrider.v1.Propose
+	15, // 2: outrider.v1.DecodeRequest.ack:type_name -> outrider.v1.Ack
+	16, // 3: outrider.v1.DecodeRequest.cancel:type_name -> outrider.v1.Cancel
+	17, // 4: outrider.v1.DecodeResponse.opened:type_name -> outrider.v1.Opened
+	19, // 5: outrider.v1.DecodeResponse.commit:type_name -> outrider.v1.Commit
+	9,  // 6: outrider.v1.Open.sampling:type_name -> outrider.v1.Sampling
+	12, // 7: outrider.v1.Open.run_ahead:type_name -> outrider.v1.RunAhead
+	10, // 8: outrider.v1.Open.constraint:type_name -> outrider.v1.Constraint
+	8,  // 9: outrider.v1.Open.rule:type_name -> outrider.v1.Rule
+	0,  // 10: outrider.v1.Rule.kind:type_name -> outrider.v1.RuleKind
+	1,  // 11: outrider.v1.Rule.by:type_name -> outrider.v1.LenientKind
+	27, // 12: outrider.v1.Sampling.logit_bias:type_name -> outrider.v1.Sampling.LogitBiasEntry
+	14, // 13: outrider.v1.Propose.drawn_from:type_name -> outrider.v1.Sparse
+	18, // 14: outrider.v1.Opened.target:type_name -> outrider.v1.TargetInfo
+	8,  // 15: outrider.v1.Opened.rule:type_name -> outrider.v1.Rule
+	2,  // 16: outrider.v1.TargetInfo.state:type_name -> outrider.v1.TargetState
+	3,  // 17: outrider.v1.Commit.fates:type_name -> outrider.v1.Fate
+	4,  // 18: outrider.v1.Commit.finish:type_name -> outrider.v1.Finish
+	20, // 19: outrider.v1.Commit.usage:type_name -> outrider.v1.Usage
+	11, // 20: outrider.v1.Commit.logprobs:type_name -> outrider.v1.Logprobs
+	18, // 21: outrider.v1.ListModelsResponse.models:type_name -> outrider.v1.TargetInfo
+	18, // 22: outrider.v1.DescribeModelResponse.target:type_name -> outrider.v1.TargetInfo
+	5,  // 23: outrider.v1.DecodeService.Decode:input_type -> outrider.v1.DecodeRequest
+	21, // 24: outrider.v1.DecodeService.ListModels:input_type -> outrider.v1.ListModelsRequest
+	23, // 25: outrider.v1.DecodeService.DescribeModel:input_type -> outrider.v1.DescribeModelRequest
+	25, // 26: outrider.v1.DecodeService.GetTokenizer:input_type -> outrider.v1.GetTokenizerRequest
+	6,  // 27: outrider.v1.DecodeService.Decode:output_type -> outrider.v1.DecodeResponse
+	22, // 28: outrider.v1.DecodeService.ListModels:output_type -> outrider.v1.ListModelsResponse
+	24, // 29: outrider.v1.DecodeService.DescribeModel:output_type -> outrider.v1.DescribeModelResponse
+	26, // 30: outrider.v1.DecodeService.GetTokenizer:output_type -> outrider.v1.GetTokenizerResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_outrider_v1_decode_proto_init() }
@@ -2704,12 +2458,10 @@ func file_outrider_v1_decode_proto_init() {
 		(*DecodeRequest_Ack)(nil),
 		(*DecodeRequest_Cancel)(nil),
 		(*DecodeRequest_Packed)(nil),
-		(*DecodeRequest_Frame)(nil),
 	}
 	file_outrider_v1_decode_proto_msgTypes[1].OneofWrappers = []any{
 		(*DecodeResponse_Opened)(nil),
 		(*DecodeResponse_Commit)(nil),
-		(*DecodeResponse_Frame)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2717,7 +2469,7 @@ func file_outrider_v1_decode_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_outrider_v1_decode_proto_rawDesc), len(file_outrider_v1_decode_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   25,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
