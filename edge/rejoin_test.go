@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/outrider-llm/outrider/bench/link"
 	"github.com/outrider-llm/outrider/edge/reach"
 )
@@ -52,6 +54,15 @@ func (r *rig) interrupted(req Request, after int, away time.Duration) (*collect,
 	return c, s, confirmed
 }
 
+// fallbacks counts the times that the draft went on alone.
+func (r *rig) fallbacks() float64 {
+	var m dto.Metric
+	if err := r.edge.c.Metrics.fallbacks.Write(&m); err != nil {
+		r.t.Error(err)
+	}
+	return m.GetCounter().GetValue()
+}
+
 // A client that shows pending text gets the target's answer: what the draft wrote was a proposal.
 func TestRejoinWithPendingText(t *testing.T) {
 	t.Parallel()
@@ -84,7 +95,11 @@ func TestRejoinAfterShowing(t *testing.T) {
 	parted, confirmedAll := 0, 0
 	for seed := 0; seed < 6 || seed < 30 && (parted == 0 || confirmedAll == 0); seed++ {
 		req := request(seed, 100)
+		before := r.fallbacks()
 		c, s, confirmed := r.interrupted(req, 20, 300*time.Millisecond)
+		if r.fallbacks() > before+1 {
+			continue // a machine that stalls makes outages of its own
+		}
 		first := slices.IndexFunc(c.all, func(k GeneratedToken) bool { return k.Unverified })
 		if first < 0 || s.Routing.EscalatedAt == 0 {
 			continue
@@ -93,9 +108,8 @@ func TestRejoinAfterShowing(t *testing.T) {
 		for shown < len(c.all) && c.all[shown].Unverified {
 			shown++
 		}
-		if s.Routing.Shown != shown-first || slices.ContainsFunc(c.all[shown:], func(k GeneratedToken) bool { return k.Unverified }) {
-			t.Logf("seed %d: the cloud was out of reach twice, as on a machine that stalls: %d tokens, %+v", seed, shown-first, s.Routing)
-			continue
+		if slices.ContainsFunc(c.all[shown:], func(k GeneratedToken) bool { return k.Unverified }) || s.Routing.Shown != shown-first {
+			t.Fatalf("seed %d: unverified tokens after the cloud came back: %+v", seed, s.Routing)
 		}
 		// The log up to what was given out alone, by the target and then by the draft; then the target on that.
 		log := append(slices.Clone(req.Tokens), c.tokens[:first]...)
@@ -143,7 +157,7 @@ func TestBreakerSparesTheWait(t *testing.T) {
 		t.Errorf("the breaker is %s", st.Breaker)
 	}
 	r.draft.step = 0
-	if _, s := r.generate(req, nil); s.FirstToken > 1900*time.Millisecond || s.Unverified != s.Tokens {
+	if _, s := r.generate(req, nil); s.FirstToken > 1600*time.Millisecond || s.Unverified != s.Tokens {
 		t.Errorf("the second request: %+v", s)
 	}
 	wait := request(2, 10)
@@ -163,6 +177,7 @@ func TestManyOutagesInOneAnswer(t *testing.T) {
 	t.Parallel()
 	for _, pending := range []bool{true, false} {
 		r := outage(t, 2)
+		r.edge.c.FallbackAfter = 60 * time.Millisecond // most outages are longer
 		stop := make(chan struct{})
 		var harm sync.WaitGroup
 		harm.Go(func() {

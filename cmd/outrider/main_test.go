@@ -20,7 +20,7 @@ var slow = os.Getenv("OUTRIDER_VERIFY") != "" && os.Unsetenv("OUTRIDER_VERIFY") 
 // TestMain lets the test binary be outrider when it is started with a command: that is how servers and plugins start.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
-		exitAtOnce()
+		dropExitSleep()
 		main()
 	}
 	_ = os.Setenv("OUTRIDER_EDGE_HTTP", "") // edges that tests start do without, unless they ask: they run at once

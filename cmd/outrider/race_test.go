@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// exitAtOnce starts a process of the tests anew without the second that the race detector sleeps at each exit:
+// dropExitSleep starts a process of the tests anew without the second that the race detector sleeps at each exit:
 // servers hand make race's variable on, plugins inherit nothing.
-func exitAtOnce() {
+func dropExitSleep() {
 	if self, err := os.Executable(); err == nil && os.Getenv("GORACE") == "" {
 		_ = syscall.Exec(self, os.Args, append(os.Environ(), "GORACE=atexit_sleep_ms=0")) //nolint:gosec // it is this program
 	}
