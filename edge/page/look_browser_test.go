@@ -118,10 +118,12 @@ func TestKeyboardOnly(t *testing.T) {
 	if at := b.focused(); at != "prompt" {
 		t.Errorf("the keyboard is at %s", at)
 	}
+	b.do(`window.frames60 = window.requestAnimationFrame; window.requestAnimationFrame = (f) => setTimeout(f, 500)`) // a page that draws seldom
 	b.text("Tell me of Max")
 	b.key("Enter")
 	b.until("an answer", `document.querySelector(".answer .t")`)
 	b.answered()
+	b.do(`window.requestAnimationFrame = window.frames60`)
 	b.until("the answer to be said", `document.querySelector("#say").textContent.includes("very happy")`)
 	if at := eval[string](b, `document.querySelector("a[href], button, input, textarea").className`); at != "skip" {
 		t.Errorf("the first stop of the page is %q, not the way to the message box", at)

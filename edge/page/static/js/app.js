@@ -220,7 +220,9 @@ class App {
     if (here) {
       this.drawHead();
       this.drawPanel();
-      const text = this.chat.find(m.id)?.body.textContent ?? "";
+      const view = this.chat.find(m.id);
+      view?.draw(); // the next frame may be far
+      const text = view?.body.textContent ?? "";
       this.say(m.finish === "stopped" ? t("stopped") : m.error ? "" : `${t("answered")} ${text.length > 600 ? text.slice(0, 600) + " … " + t("readOn") : text}`);
     }
     if (m.error?.status === 401) this.authorize(key.get() !== "").then((given) => { if (given && here) this.regenerate(m); });
