@@ -40,6 +40,7 @@ func Serve(ctx context.Context, s *Server, c ServeConfig) error {
 	gs := grpc.NewServer(append(s.Options(), c.Options...)...)
 	outriderv1.RegisterDecodeServiceServer(gs, s)
 	h := health.NewServer()
+	report(h, s) // before a shutdown can come: a status never set stays unknown
 	healthv1.RegisterHealthServer(gs, h)
 	reflection.Register(gs)
 
@@ -100,16 +101,20 @@ func followReadiness(ctx context.Context, h *health.Server, s *Server) {
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
 	for {
-		status := healthv1.HealthCheckResponse_SERVING
-		if s.Ready() != nil {
-			status = healthv1.HealthCheckResponse_NOT_SERVING
-		}
-		h.SetServingStatus("", status)
-		h.SetServingStatus(outriderv1.DecodeService_ServiceDesc.ServiceName, status)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			report(h, s)
 		}
 	}
+}
+
+func report(h *health.Server, s *Server) {
+	status := healthv1.HealthCheckResponse_SERVING
+	if s.Ready() != nil {
+		status = healthv1.HealthCheckResponse_NOT_SERVING
+	}
+	h.SetServingStatus("", status)
+	h.SetServingStatus(outriderv1.DecodeService_ServiceDesc.ServiceName, status)
 }
